@@ -1,0 +1,71 @@
+"""Await Alibaba Cloud Model Studio (DashScope) fine-tuning jobs, well.
+
+    async with FineTuneClient() as client:
+        job = await client.wait_for_terminal("ft-202410291653-1c7f")
+
+The service can only be asked again and again; this client asks well: one driver for all waits of a
+program, few requests, and patience with everything that passes.
+"""
+
+from dashscope_ft_async._version import __version__
+from dashscope_ft_async.client import FineTuneClient
+from dashscope_ft_async.errors import (
+    APIConnectionError,
+    APIError,
+    APIResponseValidationError,
+    APIStatusError,
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    ClientClosedError,
+    ConfigurationError,
+    ConflictError,
+    DashScopeFTError,
+    InternalServerError,
+    JobCanceledError,
+    JobError,
+    JobFailedError,
+    JobVanishedError,
+    NotFoundError,
+    OutageError,
+    PermissionDeniedError,
+    RateLimitError,
+    ServiceUnavailableError,
+    WaitError,
+    WaitTimeoutError,
+)
+from dashscope_ft_async.models import FineTuneJob, JobPage, JobStatus
+from dashscope_ft_async.policy import PollPolicy, RetryPolicy
+
+__all__ = [
+    "APIConnectionError",
+    "APIError",
+    "APIResponseValidationError",
+    "APIStatusError",
+    "APITimeoutError",
+    "AuthenticationError",
+    "BadRequestError",
+    "ClientClosedError",
+    "ConfigurationError",
+    "ConflictError",
+    "DashScopeFTError",
+    "FineTuneClient",
+    "FineTuneJob",
+    "InternalServerError",
+    "JobCanceledError",
+    "JobError",
+    "JobFailedError",
+    "JobPage",
+    "JobStatus",
+    "JobVanishedError",
+    "NotFoundError",
+    "OutageError",
+    "PermissionDeniedError",
+    "PollPolicy",
+    "RateLimitError",
+    "RetryPolicy",
+    "ServiceUnavailableError",
+    "WaitError",
+    "WaitTimeoutError",
+    "__version__",
+]

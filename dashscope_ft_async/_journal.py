@@ -1,0 +1,102 @@
+"""Floor 2: what is logged, under the name ``dashscope_ft_async``: what changed, and signs of life.
+
+Never a line per poll. A change of status is one line; trouble is told at its 1st, 2nd, 4th, 8th … failure
+and when it is over; while nothing changes, a heartbeat comes at growing distances.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable
+
+from dashscope_ft_async.models import FineTuneJob, JobStatus
+
+_LOG = logging.getLogger("dashscope_ft_async")
+
+_FIRST_BEAT = 60.0
+_SLOWEST_BEAT = 3600.0
+_TROUBLE_IS_OVER = 60.0
+_MOST_WORDS = 100
+
+
+class Journal:
+    """The log of one client. Times are seconds on the caller's one clock."""
+
+    def __init__(self) -> None:
+        self._words: set[str] = set()
+        self._failures = 0
+        self._failed_at = 0.0
+        self._failing_since = 0.0
+        self._gap = _FIRST_BEAT
+        self.beat_at = float("-inf")
+        """When the next heartbeat is due."""
+
+    def met(self, job: FineTuneJob) -> None:
+        """Warn of a status word nobody knows, once per word."""
+        word = job.raw_status
+        if job.status is not JobStatus.UNRECOGNIZED or word in self._words:
+            return
+        if len(self._words) < _MOST_WORDS:
+            self._words.add(word)
+            _LOG.warning(
+                "job %s has the status %.80r, which this version does not know; it is taken as %s",
+                job.job_id,
+                word,
+                "ended" if job.is_terminal else "not ended",
+            )
+
+    def answered(
+        self, job: FineTuneJob, before: FineTuneJob | None, now: float, started: float, polls: int
+    ) -> None:
+        """Tell a change of status, a new word, and the end of trouble."""
+        if before is None or before.raw_status != job.raw_status:
+            was = "first seen" if before is None else before.raw_status
+            age = now - started
+            _LOG.info(
+                "job %s: %.80s -> %.80s after %.0f s, %d polls",
+                job.job_id,
+                was,
+                job.raw_status,
+                age,
+                polls,
+            )
+            self.met(job)
+        if self._failures and now - self._failed_at >= _TROUBLE_IS_OVER:
+            _LOG.info(
+                "polls are good again: %d had failed over %.0f s",
+                self._failures,
+                self._failed_at - self._failing_since,
+            )
+            self._failures = 0
+
+    def failed(self, job_id: str, error: BaseException, now: float, *, held: float) -> None:
+        """Tell a failed poll, unless enough was told of this trouble; `held` seconds no poll goes out."""
+        if not self._failures:
+            self._failing_since = now
+        self._failures += 1
+        self._failed_at = now
+        if self._failures & (self._failures - 1) == 0:
+            hold = f"; polls are held for {held:.1f} s" if held > 0 else ""
+            _LOG.warning(
+                "poll of job %s failed (%d since %.0f s): %s: %s%s",
+                job_id,
+                self._failures,
+                now - self._failing_since,
+                type(error).__name__,
+                error,
+                hold,
+            )
+
+    def start(self, now: float) -> None:
+        """The first of a set of waits began."""
+        self._gap = _FIRST_BEAT
+        self.beat_at = now + self._gap
+
+    def beat(self, last_jobs: Iterable[FineTuneJob | None], now: float) -> None:
+        """A sign of life; the next one comes after twice the time, at most an hour."""
+        count = Counter("not seen yet" if job is None else job.raw_status for job in last_jobs)
+        told = ", ".join(f"{number} {status:.40}" for status, number in count.most_common(8))
+        _LOG.info("still waiting for %d jobs: %s", count.total(), told)
+        self._gap = min(_SLOWEST_BEAT, 2 * self._gap)
+        self.beat_at = now + self._gap

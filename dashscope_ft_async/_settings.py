@@ -1,0 +1,166 @@
+"""Floor 2: where to ask and as whom, from arguments, the environment and the official SDK's key file.
+
+Names of variables, files and hosts are the official SDK's, so a program that moves here keeps its
+set-up. Hosts: https://www.alibabacloud.com/help/en/model-studio/regions
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+import attrs
+
+from dashscope_ft_async.errors import ConfigurationError
+
+DEFAULT_REGION = "ap-southeast-1"
+
+_SHARED_HOSTS = {
+    "cn-beijing": "dashscope.aliyuncs.com",
+    "ap-southeast-1": "dashscope-intl.aliyuncs.com",
+    "us-east-1": "dashscope-us.aliyuncs.com",
+    "cn-hongkong": "cn-hongkong.dashscope.aliyuncs.com",
+}
+_WORKSPACE_REGIONS = frozenset({"eu-central-1", "ap-northeast-1"})
+
+
+class Secret:
+    """A text that shows itself only when asked, and refuses to be pickled."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    def __reduce__(self) -> str:
+        raise TypeError("an API key cannot be pickled")
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """Where to ask and as whom."""
+
+    api_key: Secret
+    base_url: str
+    """Without a trailing slash, ``/api/v1`` included."""
+    workspace: str | None
+
+    @property
+    def host(self) -> str:
+        """Host name of the base URL."""
+        return urlsplit(self.base_url).hostname or ""
+
+
+def settings(
+    *,
+    api_key: str | None = None,
+    base_url: str | None = None,
+    region: str | None = None,
+    workspace: str | None = None,
+    allow_insecure_http: bool = False,
+    environ: Mapping[str, str] | None = None,
+) -> Settings:
+    """Arguments first, then the environment, then the key file. Raises `ConfigurationError`."""
+    env = os.environ if environ is None else environ
+    if base_url is not None and region is not None:
+        raise ConfigurationError("give base_url or region, not both: each names a host.")
+    workspace = workspace or env.get("DASHSCOPE_WORKSPACE") or env.get("DASHSCOPE_WORKSPACE_ID") or None
+    if workspace is not None:
+        _check_header("workspace", workspace)
+    if base_url is None and region is None:
+        base_url = env.get("DASHSCOPE_BASE_URL") or env.get("DASHSCOPE_HTTP_BASE_URL") or None
+    if base_url is None:
+        region = region or env.get("DASHSCOPE_REGION") or env.get("DASHSCOPE_API_REGION")
+        base_url = _region_url(region or DEFAULT_REGION, workspace)
+    return Settings(
+        api_key=Secret(_api_key(api_key, env)),
+        base_url=_normalised(base_url, allow_insecure_http=allow_insecure_http),
+        workspace=workspace,
+    )
+
+
+def _api_key(given: str | None, env: Mapping[str, str]) -> str:
+    key = given if given is not None else env.get("DASHSCOPE_API_KEY") or _key_file(env)
+    if not key:
+        raise ConfigurationError(
+            "no API key: pass api_key=, or set DASHSCOPE_API_KEY, or store it in ~/.dashscope/api_key."
+        )
+    _check_header("api_key", key)
+    return key
+
+
+def _key_file(env: Mapping[str, str]) -> str | None:
+    named = env.get("DASHSCOPE_API_KEY_FILE_PATH")
+    path = Path(named) if named else Path.home() / ".dashscope" / "api_key"
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _check_header(name: str, value: object) -> None:
+    # The value is not shown: it may be the key, or a key given in the wrong place.
+    if not isinstance(value, str) or not value.isascii() or not value.isprintable() or " " in value:
+        raise ConfigurationError(f"{name} must be text without blanks, control or non-ASCII characters.")
+
+
+def _region_url(region: str, workspace: str | None) -> str:
+    if region in _SHARED_HOSTS:
+        return f"https://{_SHARED_HOSTS[region]}"
+    if region not in _WORKSPACE_REGIONS:
+        known = ", ".join(sorted({*_SHARED_HOSTS, *_WORKSPACE_REGIONS}))
+        raise ConfigurationError(f"unknown region {region!r}; known are {known}. Else pass base_url=.")
+    if workspace is None:
+        raise ConfigurationError(f"region {region} has no shared host: pass workspace= too.")
+    return f"https://{workspace}.{region}.maas.aliyuncs.com"
+
+
+def _normalised(base_url: str, *, allow_insecure_http: bool) -> str:
+    parts = _split(base_url)
+    if parts.scheme == "http" and not (allow_insecure_http or _is_loopback(parts.hostname or "")):
+        raise ConfigurationError(
+            "plain http would send the API key in the clear: use https, "
+            "or allow_insecure_http=True where that is meant."
+        )
+    path = parts.path.rstrip("/").removesuffix("/api/v1").rstrip("/")
+    return f"{parts.scheme}://{parts.netloc}{path}/api/v1"
+
+
+def _split(base_url: object) -> SplitResult:
+    # Parts of the URL are not shown: people paste credentials into URLs.
+    if not isinstance(base_url, str) or not base_url.isprintable() or " " in base_url:
+        raise ConfigurationError(
+            "base_url must be a URL such as https://dashscope-intl.aliyuncs.com/api/v1."
+        )
+    try:
+        parts = urlsplit(base_url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+        parts = SplitResult("", "", "", "", "")
+    if not usable:
+        raise ConfigurationError(
+            "base_url must be a URL such as https://dashscope-intl.aliyuncs.com/api/v1."
+        )
+    if "@" in parts.netloc or parts.query or parts.fragment or "?" in base_url or "#" in base_url:
+        raise ConfigurationError("base_url must not hold credentials, a query or a fragment.")
+    return parts
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,25 @@
+"""Floor 2, pure: requests to build, what the bytes of an answer mean. The only door to cattrs and orjson.
+
+Facts of the service: the pages "Query a fine-tuning job" and "List fine-tuning jobs"
+(https://www.alibabacloud.com/help/en/model-studio/get-fine-tuning-job-api).
+"""
+
+from dashscope_ft_async._wire.answers import decode_job, decode_page
+from dashscope_ft_async._wire.body import BODY_LIMIT, inflate, too_large
+from dashscope_ft_async._wire.messages import Request, Response
+from dashscope_ft_async._wire.requests import job_id_of, job_request, page_request
+from dashscope_ft_async._wire.text import redact
+
+__all__ = [
+    "BODY_LIMIT",
+    "Request",
+    "Response",
+    "decode_job",
+    "decode_page",
+    "inflate",
+    "job_id_of",
+    "job_request",
+    "page_request",
+    "redact",
+    "too_large",
+]

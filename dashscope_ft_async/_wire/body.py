@@ -1,0 +1,40 @@
+"""The bytes of a body, out of their compression and never too many."""
+
+from __future__ import annotations
+
+import zlib
+
+from dashscope_ft_async._wire.text import shown
+from dashscope_ft_async.errors import APIResponseValidationError
+
+BODY_LIMIT = 8 * 1024 * 1024
+"""Bytes of one answer, after decompression. A page of 100 jobs is about 100 KB."""
+
+
+def inflate(body: bytes, encoding: str) -> bytes:
+    """`body` without its Content-Encoding, at most `BODY_LIMIT` bytes.
+
+    Done here and not by the HTTP library, because only here can the limit be kept *while* inflating.
+    Raises `APIResponseValidationError` for an unknown or broken encoding and for a body over the limit.
+    """
+    if encoding.strip().lower() not in ("gzip", "x-gzip", "deflate"):
+        raise APIResponseValidationError(f"unknown Content-Encoding {shown(encoding)!r}")
+    plain = b""
+    rest = body
+    while rest:
+        stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # either header, found by its first bytes
+        try:
+            plain += stream.decompress(rest, BODY_LIMIT + 1 - len(plain))
+        except zlib.error as error:
+            raise APIResponseValidationError(f"broken compression: {error}") from None
+        if len(plain) > BODY_LIMIT:
+            raise too_large()
+        if not stream.eof:
+            raise APIResponseValidationError("broken compression: the body ends too early")
+        rest = stream.unused_data
+    return plain
+
+
+def too_large() -> APIResponseValidationError:
+    """The error for a body over `BODY_LIMIT`."""
+    return APIResponseValidationError(f"the answer is larger than {BODY_LIMIT} bytes")

@@ -1,0 +1,27 @@
+"""What goes out and what comes back, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+
+@attrs.frozen
+class Request:
+    """What to send: a path below the base URL, percent-encoded and with its query."""
+
+    method: str
+    path: str
+
+
+@attrs.frozen
+class Response:
+    """What came back, as plain data. Header names are lower-case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    received_at: float = 0.0
+    """Wall clock when it came, seconds since the epoch: what a Retry-After date is compared with
+    when the answer has no Date of its own."""

@@ -1,0 +1,42 @@
+"""The requests to build. Bad input is refused here, before anything is sent."""
+
+from __future__ import annotations
+
+from typing import cast
+from urllib.parse import quote, urlencode
+
+from dashscope_ft_async._wire.messages import Request
+from dashscope_ft_async.errors import ConfigurationError
+from dashscope_ft_async.models import FineTuneJob
+
+
+def job_id_of(job: str | FineTuneJob) -> str:
+    """The id to ask for. Raises `ConfigurationError` for one that would reach another endpoint."""
+    job_id = job.job_id if isinstance(job, FineTuneJob) else job
+    if not isinstance(cast("object", job_id), str):
+        raise ConfigurationError(f"a job id is text, not {type(job_id).__name__}.")
+    if not job_id.strip("."):
+        raise ConfigurationError(f"{job_id!r} is no job id: it would ask for something else.")
+    if not job_id.isprintable() or any(char in "/\\?#%" or char.isspace() for char in job_id):
+        raise ConfigurationError(
+            f"{job_id!r} is no job id: blanks, control characters and any of / \\ ? # % are not allowed."
+        )
+    return job_id
+
+
+def job_request(job_id: str) -> Request:
+    """``GET /fine-tunes/{job_id}``."""
+    return Request("GET", f"/fine-tunes/{quote(job_id, safe='')}")
+
+
+def page_request(page_no: int, page_size: int, model: str | None) -> Request:
+    """``GET /fine-tunes``. Raises `ConfigurationError` for numbers the service would refuse."""
+    for name, number, most in (("page_no", page_no, 10**9), ("page_size", page_size, 100)):
+        if type(number) is not int or not 1 <= number <= most:
+            raise ConfigurationError(f"{name} must be a whole number from 1 to {most}, not {number!r}.")
+    query: dict[str, str | int] = {"page_no": page_no, "page_size": page_size}
+    if model is not None:
+        if not isinstance(cast("object", model), str) or not model or not model.isprintable():
+            raise ConfigurationError(f"model must be the name of a model, not {model!r}.")
+        query["model"] = model
+    return Request("GET", f"/fine-tunes?{urlencode(query)}")

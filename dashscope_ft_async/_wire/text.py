@@ -1,0 +1,20 @@
+"""Text of the service's, as it may stand in an error or a log."""
+
+from __future__ import annotations
+
+import re
+
+
+def shown(text: str, most: int = 200) -> str:
+    """`text` of the service's as it may stand in an error: no key, one line, printable, not endless."""
+    clipped = redact(text[: 2 * most])
+    line = "".join(char if char.isprintable() else " " for char in clipped)
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+_KEY_SHAPE = re.compile(r"sk-[A-Za-z0-9_.-]{4,}")
+
+
+def redact(text: str) -> str:
+    """`text` without anything that looks like an API key; servers and proxies echo them."""
+    return _KEY_SHAPE.sub("sk-***", text)

@@ -1,0 +1,175 @@
+"""Floor 0: what the service says, as frozen values.
+
+The field names and meanings are those of the page "Query a fine-tuning job"
+(https://www.alibabacloud.com/help/en/model-studio/get-fine-tuning-job-api). The world is open: a field
+this version does not know is kept in `FineTuneJob.extra`, a status word nobody knows becomes
+`JobStatus.UNRECOGNIZED`, and neither stops a program that waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import attrs
+
+__all__ = ["FineTuneJob", "JobPage", "JobStatus"]
+
+
+class JobStatus(StrEnum):
+    """Where a job is in its life. `SUCCEEDED`, `FAILED` and `CANCELED` are final; nothing else is."""
+
+    PENDING = "PENDING"
+    """Accepted, not started."""
+    QUEUING = "QUEUING"
+    """Waiting for its turn: an account trains one job at a time, so this may last hours."""
+    RUNNING = "RUNNING"
+    """Training."""
+    CANCELING = "CANCELING"
+    """A cancel was accepted; the job is still stopping, and may yet end in any of the three ways."""
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELED = "CANCELED"
+    SUSPENDED = "SUSPENDED"
+    """Known to the official SDK, documented nowhere; not final."""
+    UNKNOWN = "UNKNOWN"
+    """The service cannot tell (documented for some job kinds); not final."""
+    UNRECOGNIZED = "UNRECOGNIZED"
+    """A word this version does not know. `FineTuneJob.raw_status` keeps it."""
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the word alone says that the job has ended."""
+        return self in _TERMINAL
+
+
+_TERMINAL = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED})
+
+# What a watcher calls a change. `request_id` differs in every answer and says nothing about the job.
+_CHANGE_FIELDS = (
+    "raw_status",
+    "end_time",
+    "usage",
+    "output_cnt",
+    "finetuned_output",
+    "code",
+    "message",
+)
+
+
+@attrs.frozen(kw_only=True)
+class FineTuneJob:
+    """One snapshot of a fine-tuning job.
+
+    Two snapshots are equal when all fields are; the two mappings do not take part in the hash.
+    Optional fields are `None` where the service left them out, sent null, or sent something that
+    cannot be read without guessing (the original is then in `extra`).
+    """
+
+    job_id: str
+    """The job's id, such as ``ft-202410291653-1c7f``."""
+    status: JobStatus
+    """The status, with known spelling variants folded (``SUCCEED`` is `JobStatus.SUCCEEDED`)."""
+    raw_status: str
+    """The status word exactly as the service sent it."""
+    job_name: str | None = None
+    """Free text given at creation, else the same as `job_id`."""
+    finetuned_output: str | None = None
+    """Name of the resulting model. Reserved early for many jobs: its presence is no sign of success."""
+    model: str | None = None
+    """The model that is tuned; may itself be a tuned one."""
+    base_model: str | None = None
+    """The foundation model underneath `model`."""
+    training_file_ids: tuple[str, ...] = ()
+    """Training file ids (or URLs). Empty on newer jobs, whose data sets are in `extra`."""
+    validation_file_ids: tuple[str, ...] = ()
+    """Validation file ids; often empty."""
+    hyper_parameters: Mapping[str, Any] = attrs.field(factory=dict[str, Any], hash=False)
+    """Only those set explicitly, untouched: ``learning_rate`` may be text or a number."""
+    training_type: str | None = None
+    """``sft``, ``efficient_sft``, ``cpt``, ``dpo_full``, ``dpo_lora``, …"""
+    create_time: datetime | None = None
+    """When the job was created: naive, as sent. The service names no zone (Beijing and Singapore
+    stamps fit UTC+8)."""
+    workspace_id: str | None = None
+    """Workspace the job belongs to."""
+    user_identity: str | None = None
+    """UID of the owner."""
+    modifier: str | None = None
+    """UID of whoever acted last (for instance cancelled)."""
+    creator: str | None = None
+    """UID of the author."""
+    end_time: datetime | None = None
+    """When the job ended; documented for terminal jobs only."""
+    group: str | None = None
+    """Kind of job, such as ``llm``."""
+    usage: int | None = None
+    """Tokens trained on (other units for other `group` values)."""
+    output_cnt: int | None = None
+    """Checkpoints produced so far, where the model supports several."""
+    max_output_cnt: int | None = None
+    """Upper bound of `output_cnt`."""
+    code: str | None = None
+    """Result code the *job* carries. Data, not a request error; ``"1"`` is seen on canceled jobs."""
+    message: str | None = None
+    """Text that goes with `code`."""
+    request_id: str | None = None
+    """Id of the answer this snapshot came from: quote it in a support ticket."""
+    extra: Mapping[str, Any] = attrs.field(factory=dict[str, Any], hash=False)
+    """Every field this class does not name, and originals that could not be read."""
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the job has ended.
+
+        True for the three final statuses, and for a word nobody knows when the service also gives an
+        `end_time` (which its page promises for ended jobs only).
+        """
+        if self.status is JobStatus.UNRECOGNIZED:
+            return self.end_time is not None
+        return self.status.is_terminal
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the status is `JobStatus.SUCCEEDED`."""
+        return self.status is JobStatus.SUCCEEDED
+
+    @property
+    def duration(self) -> timedelta | None:
+        """Time from creation to end, queue included; `None` where it cannot be told."""
+        if self.create_time is None or self.end_time is None:
+            return None
+        if (self.create_time.tzinfo is None) != (self.end_time.tzinfo is None):
+            return None
+        elapsed = self.end_time - self.create_time
+        return elapsed if elapsed >= timedelta(0) else None
+
+    def is_change_from(self, earlier: FineTuneJob | None) -> bool:
+        """Whether this snapshot tells a watcher something that `earlier` did not.
+
+        A change is a change of `raw_status`, `end_time`, `usage`, `output_cnt`, `finetuned_output`,
+        `code` or `message`. Anything is a change from `None`.
+        """
+        return earlier is None or any(
+            getattr(self, name) != getattr(earlier, name) for name in _CHANGE_FIELDS
+        )
+
+
+@attrs.frozen(kw_only=True)
+class JobPage:
+    """One page of the account's jobs (``GET /fine-tunes``)."""
+
+    page_no: int
+    """1-based page number, as the service echoed it (else as asked)."""
+    page_size: int
+    """Jobs per page, as the service echoed it (else as asked)."""
+    total: int | None = None
+    """Number of jobs over all pages, where the service says it."""
+    jobs: tuple[FineTuneJob, ...] = ()
+    """The jobs, each a whole snapshot. Order is undocumented; samples show the newest first."""
+    request_id: str | None = None
+    """Id of the answer."""
+    extra: Mapping[str, Any] = attrs.field(factory=dict[str, Any], hash=False)
+    """Every field this class does not name."""

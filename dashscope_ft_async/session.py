@@ -1,0 +1,251 @@
+"""Floor 3: the async session wrapper. The only door to aiohttp; it moves bytes and knows no jobs.
+
+It adds the key and the base URL, keeps one timeout around headers *and* body, stops at the size limit,
+follows no redirect, and turns every way an exchange can go wrong into one of our errors. Those errors
+are raised outside the `except` that caught aiohttp's: aiohttp's exceptions and frames hold the request
+headers, and so the key, and must not be reachable from ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import netrc
+import os
+import socket
+import ssl as ssl_module
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias, cast
+
+import aiohttp
+from aiohttp import http_exceptions
+
+from dashscope_ft_async._settings import Settings
+from dashscope_ft_async._wire import BODY_LIMIT, Request, Response, inflate, redact, too_large
+from dashscope_ft_async.errors import (
+    APIConnectionError,
+    APIError,
+    APITimeoutError,
+    ClientClosedError,
+    ConfigurationError,
+)
+
+Ssl: TypeAlias = ssl_module.SSLContext | aiohttp.Fingerprint
+
+_CONNECT_TIMEOUT = 10.0
+_SILENCE_TIMEOUT = 15.0
+# Polls come up to 30 s (and jitter) apart: connections and names must outlive the gap.
+_KEEP_ALIVE = 75.0
+_DNS_TTL = 300
+_CONNECTIONS = 100
+
+
+class Session:
+    """One aiohttp session, borrowed or owned, and what every request needs.
+
+    An owned one is made at the first request, inside the loop that sends it. A borrowed one is never
+    closed, and its own time-outs, redirects and raise_for_status are overridden in each request.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        timeout: float,
+        user_agent: str,
+        borrowed: aiohttp.ClientSession | None = None,
+        proxy: str | None = None,
+        ssl: Ssl | None = None,
+        trace_configs: Sequence[aiohttp.TraceConfig] | None = None,
+    ) -> None:
+        if borrowed is not None:
+            _check_borrowed(borrowed, settings.host)
+        self._settings = settings
+        self._timeout = timeout
+        self._user_agent = user_agent
+        self._borrowed = borrowed
+        self._owned: aiohttp.ClientSession | None = None
+        self._proxy = proxy
+        self._ssl = ssl
+        self._trace_configs = list(trace_configs or ())
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pid = os.getpid()
+        self.closed = False
+        """Whether `close` was called."""
+
+    def __repr__(self) -> str:
+        return f"<Session {self._settings.base_url}{' closed' if self.closed else ''}>"
+
+    def check_usable(self) -> None:
+        """Raise `ClientClosedError` after closing, else what `check_home` raises."""
+        if self.closed:
+            raise ClientClosedError("the client is closed.")
+        self.check_home()
+        if self._borrowed is not None and self._borrowed.closed:
+            raise ClientClosedError("the borrowed aiohttp session is closed.")
+
+    def check_home(self) -> None:
+        """Raise `ConfigurationError` in another event loop or process than the first use's."""
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        if self._loop is not loop:
+            raise ConfigurationError(
+                "this client belongs to another event loop: make one inside each asyncio.run()."
+            )
+        if self._pid != os.getpid():
+            raise ConfigurationError("this client belongs to another process: make one after the fork.")
+
+    async def send(self, request: Request) -> Response:
+        """One exchange: the whole answer, or an error; cancelling leaves no request in flight.
+
+        Raises:
+            APIConnectionError, APITimeoutError: no whole answer.
+            APIResponseValidationError: a body too large, or broken compression.
+            ClientClosedError, ConfigurationError: as `check_usable` says.
+        """
+        self.check_usable()
+        failure: APIError
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._exchange(request)
+        except TimeoutError as error:
+            failure = self._timed_out(error)
+        except APIError as error:
+            failure = error
+        except (
+            aiohttp.ClientError,
+            http_exceptions.HttpProcessingError,
+            OSError,
+            RuntimeError,  # a session or connector closed under the request
+        ) as error:
+            failure = _broken(error)
+        if self.closed:
+            raise ClientClosedError("the client was closed during the request.")
+        raise failure
+
+    async def _exchange(self, request: Request) -> Response:
+        async with self._session().request(
+            request.method,
+            self._settings.base_url + request.path,
+            headers=self._headers(),
+            allow_redirects=False,
+            raise_for_status=False,
+            auto_decompress=False,
+            proxy=self._proxy,
+            ssl=True if self._ssl is None else self._ssl,
+            timeout=aiohttp.ClientTimeout(
+                total=None,
+                sock_connect=min(_CONNECT_TIMEOUT, self._timeout),
+                sock_read=min(_SILENCE_TIMEOUT, self._timeout),
+            ),
+        ) as response:
+            body = await self._body(response)
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            return Response(response.status, headers, body, time.time())
+
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+        body = bytearray()
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > BODY_LIMIT:
+                raise too_large()
+        encoding = response.headers.get("Content-Encoding", "identity")
+        plain = (
+            bytes(body) if encoding.strip().lower() in ("", "identity") else inflate(bytes(body), encoding)
+        )
+        # Whatever echoes the key (a debugging proxy does) shall not carry it into a snapshot or an error.
+        return plain.replace(self._settings.api_key.reveal().encode(), b"***")
+
+    def _headers(self) -> dict[str, str]:
+        headers = {
+            "Authorization": f"Bearer {self._settings.api_key.reveal()}",
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip, deflate",
+            "User-Agent": self._user_agent,
+        }
+        if self._settings.workspace is not None:
+            headers["X-DashScope-WorkSpace"] = self._settings.workspace
+        return headers
+
+    def _session(self) -> aiohttp.ClientSession:
+        if self._borrowed is not None:
+            return self._borrowed
+        if self._owned is None:
+            self._owned = aiohttp.ClientSession(
+                connector=_connector(),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trace_configs=self._trace_configs,
+            )
+        return self._owned
+
+    def _timed_out(self, error: TimeoutError) -> APITimeoutError:
+        connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
+        stage = "no connection" if connecting else "no whole answer"
+        return APITimeoutError(f"{stage} within {self._timeout:g} s", never_connected=connecting)
+
+    async def close(self) -> None:
+        """Close the owned session; requests under way fail with `ClientClosedError`. Idempotent."""
+        self.closed = True
+        if self._owned is not None:
+            await self._owned.close()
+
+
+def _connector() -> aiohttp.TCPConnector:
+    options: dict[str, Any] = {}
+    # aiohttp 3.11 has no place for socket options; there the silence timeout alone finds dead peers.
+    if "socket_factory" in inspect.signature(aiohttp.TCPConnector).parameters:
+        options["socket_factory"] = _kept_alive_socket
+    return aiohttp.TCPConnector(
+        limit=_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE, ttl_dns_cache=_DNS_TTL, **options
+    )
+
+
+def _kept_alive_socket(info: tuple[Any, ...]) -> socket.socket:
+    """A socket whose peer is probed while idle: a pooled connection may die without a word."""
+    made = socket.socket(*info[:3])
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, option):
+            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+    return made
+
+
+def _broken(error: Exception) -> APIConnectionError:
+    never_connected = isinstance(
+        error, aiohttp.ClientConnectorError | aiohttp.ClientHttpProxyError | aiohttp.InvalidURL
+    )
+    # Of an error that carries an answer only its number and phrase are told: the rest holds our headers.
+    if isinstance(error, aiohttp.ClientResponseError):
+        text = f"HTTP {error.status} {error.message}"
+    else:
+        text = str(error)
+    return APIConnectionError(redact(f"{type(error).__name__}: {text}"), never_connected=never_connected)
+
+
+def _check_borrowed(session: aiohttp.ClientSession, host: str) -> None:
+    if not isinstance(cast("object", session), aiohttp.ClientSession):
+        raise ConfigurationError("session must be an aiohttp.ClientSession.")
+    if session.closed:
+        raise ConfigurationError("the borrowed aiohttp session is closed.")
+    if session.auth is not None:
+        raise ConfigurationError(
+            "the borrowed session has an auth of its own, which takes the place of the API key."
+        )
+    if session.trust_env and _netrc_has(host):
+        raise ConfigurationError(
+            f"the borrowed session trusts a netrc file that has an entry for {host}, "
+            "which takes the place of the API key."
+        )
+    if getattr(session, "_base_url", None) is not None and aiohttp.__version__.startswith("3.11."):
+        raise ConfigurationError("aiohttp 3.11 cannot send to us from a session with a base_url.")
+
+
+def _netrc_has(host: str) -> bool:
+    path = os.environ.get("NETRC") or Path.home() / (".netrc" if os.name == "posix" else "_netrc")
+    try:
+        return netrc.netrc(str(path)).authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False

@@ -95,7 +95,7 @@ class PollPolicy:
     def __attrs_post_init__(self) -> None:
         if self.max_interval < self.initial:
             raise ConfigurationError(
-                f"PollPolicy.max_interval ({self.max_interval:g}) must be at least initial ({self.initial:g})."
+                f"PollPolicy.max_interval is {self.max_interval:g}, less than initial, {self.initial:g}."
             )
         if self.jitter >= 1:
             raise ConfigurationError(f"PollPolicy.jitter must be less than 1, not {self.jitter!r}.")
@@ -132,7 +132,7 @@ class RetryPolicy:
             )
         if self.max_delay < self.initial:
             raise ConfigurationError(
-                f"RetryPolicy.max_delay ({self.max_delay:g}) must be at least initial ({self.initial:g})."
+                f"RetryPolicy.max_delay is {self.max_delay:g}, less than initial, {self.initial:g}."
             )
         if self.wait is not None and not callable(self.wait):
             raise ConfigurationError("RetryPolicy.wait must be a tenacity wait strategy.")
@@ -259,7 +259,7 @@ class Done:
 
 @attrs.frozen
 class Fail:
-    """Give up."""
+    """Give up. The error is this wait's own: one raised in many tasks would gather their tracebacks."""
 
     error: BaseException
 
@@ -291,32 +291,38 @@ def next_step(
     if outcome is None:
         return Fail(gave_up(WaitTimeoutError, "the wait timed out", state, now))
     state = attrs.evolve(state, polls=state.polls + 1, last_error=outcome)
-    trouble = state.trouble or Trouble(since=now)
-    if isinstance(outcome, NotFoundError) and outcome.json_body:
-        if state.last_job is not None:
-            if trouble.missing:
-                return Fail(gave_up(JobVanishedError, "the job vanished", state, now))
-            trouble = attrs.evolve(trouble, missing=True)
-        elif now - state.started >= policy.poll.not_found_grace:
-            return Fail(_fresh(outcome))
-    elif isinstance(outcome, WaitError):
-        return Fail(gave_up(type(outcome), str(outcome.args[0]), state, now))
-    elif not isinstance(outcome, DashScopeFTError):
-        return Fail(_unexpected(outcome, state, now))
-    elif not is_transient(outcome) or unreached >= policy.retry.attempts:
-        return Fail(_fresh(outcome))
-    return _after_failure(policy, state, outcome, trouble, now, u)
+    fatal = _fatal(policy, state, outcome, now, unreached)
+    return _after_failure(policy, state, outcome, now, u) if fatal is None else Fail(fatal)
+
+
+def _fatal(
+    policy: WaitPolicy, state: WaitState, error: BaseException, now: float, unreached: int
+) -> BaseException | None:
+    """What the wait ends with because of `error`; `None` where it goes on."""
+    match error:
+        case NotFoundError(json_body=True) if state.last_job is not None:
+            asked_twice = state.trouble is not None and state.trouble.missing
+            return gave_up(JobVanishedError, "the job vanished", state, now) if asked_twice else None
+        case NotFoundError(json_body=True):
+            not_visible_yet = now - state.started < policy.poll.not_found_grace
+            return None if not_visible_yet else copy.copy(error)
+        case WaitError():
+            return gave_up(type(error), str(error.args[0]), state, now)
+        case DashScopeFTError():
+            never_reached = unreached >= policy.retry.attempts
+            return None if is_transient(error) and not never_reached else copy.copy(error)
+        case _:
+            wrapped = gave_up(WaitError, f"a poll failed unexpectedly: {error!r}", state, now)
+            wrapped.__cause__ = error
+            return wrapped
 
 
 def _after_failure(
-    policy: WaitPolicy,
-    state: WaitState,
-    error: DashScopeFTError,
-    trouble: Trouble,
-    now: float,
-    u: float,
+    policy: WaitPolicy, state: WaitState, error: BaseException, now: float, u: float
 ) -> Step:
-    counts = not isinstance(error, RateLimitError | NotFoundError)
+    trouble = state.trouble or Trouble(since=now)
+    missing = isinstance(error, NotFoundError) and error.json_body
+    counts = not missing and not isinstance(error, RateLimitError)
     gap = min(now - trouble.since, trouble.planned + policy.request_timeout)
     outage = trouble.outage + (gap if counts else 0.0)
     faults = trouble.faults + counts
@@ -330,7 +336,7 @@ def _after_failure(
         return Fail(broken_strategy)
     if attempts >= policy.retry.attempts:
         delay = max(delay, policy.poll.interval(now - state.started, u))
-    trouble = Trouble(attempts, faults, outage, now, delay if counts else 0.0, trouble.missing)
+    trouble = Trouble(attempts, faults, outage, now, delay if counts else 0.0, trouble.missing or missing)
     return _sleep_or_time_out(attrs.evolve(state, trouble=trouble), delay, now)
 
 
@@ -351,14 +357,3 @@ def gave_up(kind: type[WaitError], message: str, state: WaitState, now: float) -
         polls=state.polls,
         last_error=state.last_error,
     )
-
-
-def _unexpected(error: BaseException, state: WaitState, now: float) -> WaitError:
-    wrapped = gave_up(WaitError, f"a poll failed unexpectedly: {type(error).__name__}", state, now)
-    wrapped.__cause__ = error
-    return wrapped
-
-
-def _fresh(error: DashScopeFTError) -> DashScopeFTError:
-    """A copy for one waiter: one exception raised in many tasks would collect all their tracebacks."""
-    return copy.copy(error)

@@ -139,4 +139,5 @@ def _structured(response: Response, raw: Json, kind: type[_T]) -> _T:
     try:
         return CONVERTER.structure(raw, kind)
     except BaseValidationError as errors:
-        raise _malformed(response, "; ".join(transform_error(errors, path="$.output")[:3]))
+        where = "; ".join(transform_error(errors, path="$.output")[:3])
+        raise _malformed(response, where) from None

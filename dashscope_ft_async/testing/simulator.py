@@ -1,0 +1,222 @@
+"""The simulated service: an aiohttp server on 127.0.0.1, in the caller's event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, Self
+
+from aiohttp import web
+
+from dashscope_ft_async.client import FineTuneClient
+from dashscope_ft_async.testing.scenario import (
+    Fault,
+    RateLimit,
+    SeenRequest,
+    SimulatedJob,
+    Timeline,
+    checked_timeline,
+    page_of,
+)
+
+THROTTLED = Fault.error(429, "Throttling", "Requests throttling triggered.")
+
+
+class Simulator:
+    """A fine-tuning service on 127.0.0.1, in your event loop: scripted jobs, faults and throttling.
+
+    It answers ``GET /api/v1/fine-tunes/{job_id}`` and ``GET /api/v1/fine-tunes`` as the service's pages
+    document them. Because it lives in your loop, it runs under virtual time as well: hours of polling
+    in milliseconds. Not for load tests, for the same reason.
+
+    Args:
+        api_key: The only key accepted; by default any.
+        latency: Seconds before every answer.
+        rate_limit: Requests per second; what is over gets a 429.
+    """
+
+    def __init__(
+        self, *, api_key: str | None = None, latency: float = 0.0, rate_limit: float | None = None
+    ) -> None:
+        self._api_key = api_key
+        self._latency = latency
+        self._limit = None if rate_limit is None else RateLimit(rate_limit)
+        self._jobs: dict[str, SimulatedJob] = {}
+        self._faults: deque[Fault] = deque()
+        self._throttled_until = 0.0
+        self._throttle = THROTTLED
+        self._runner: web.AppRunner | None = None
+        self._started = 0.0
+        self._ids = 0
+        self.base_url = ""
+        """Where it listens, ``/api/v1`` included; empty before the start."""
+        self.requests: list[SeenRequest] = []
+        """Every request, in the order of the answers."""
+
+    async def __aenter__(self) -> Self:
+        app = web.Application()
+        app.router.add_get("/api/v1/fine-tunes", self._list)
+        app.router.add_get("/api/v1/fine-tunes/{job_id}", self._get)
+        self._runner = web.AppRunner(
+            app, access_log=None, handle_signals=False, handler_cancellation=True, shutdown_timeout=0.01
+        )
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        self._started = asyncio.get_running_loop().time()
+        host, port = self._runner.addresses[0][:2]
+        self.base_url = f"http://{host}:{port}/api/v1"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def client(self, **options: Any) -> FineTuneClient:
+        """A client of this service; `options` are those of `FineTuneClient`."""
+        defaults: dict[str, Any] = {"api_key": self._api_key or "sk-simulated", "base_url": self.base_url}
+        return FineTuneClient(**(defaults | options))
+
+    # --- the script ---------------------------------------------------------------------------------
+
+    def add_job(
+        self,
+        timeline: Timeline = ((0, "PENDING"), (2, "RUNNING"), (10, "SUCCEEDED")),
+        *,
+        job_id: str | None = None,
+        latency: float = 0.0,
+        faults: Iterable[Fault] = (),
+        **fields: object,
+    ) -> str:
+        """Add a job and return its id.
+
+        Args:
+            timeline: Pairs of seconds from now and the status from then on; one must be at 0.
+            job_id: By default a new one.
+            latency: Seconds before each answer about it, on top of the simulator's.
+            faults: What happens to the next requests for it, one fault each, before answers are good.
+            fields: Further fields of ``output``, or other values for the usual ones.
+
+        Raises:
+            ValueError: the timeline says nothing for 0 seconds, or the job is there already.
+        """
+        if job_id is None:
+            self._ids += 1
+            job_id = f"ft-202601051030-{self._ids:04x}"
+        if job_id in self._jobs:
+            raise ValueError(f"job {job_id} is there already.")
+        self._jobs[job_id] = SimulatedJob(
+            job_id, self._now(), checked_timeline(timeline), latency, deque(faults), dict(fields)
+        )
+        return job_id
+
+    def set_status(self, job_id: str, status: str, **fields: object) -> None:
+        """Move a job to `status` now, whatever its timeline said; `fields` as in `add_job`."""
+        job = self._jobs[job_id]
+        job.move(status, self._now())
+        job.fields |= fields
+
+    def remove_job(self, job_id: str) -> None:
+        """From now on the job is not found."""
+        del self._jobs[job_id]
+
+    def fail_next(self, *faults: Fault) -> None:
+        """What happens to the next requests, whatever they ask for, one fault each."""
+        self._faults.extend(faults)
+
+    def throttle(self, seconds: float, *, retry_after: float | str | None = None) -> None:
+        """Answer every request with a 429 for `seconds`."""
+        self._throttled_until = self._now() + seconds
+        self._throttle = Fault.error(
+            429, "Throttling", "Requests throttling triggered.", retry_after=retry_after
+        )
+
+    def polls(self, job_id: str) -> int:
+        """How often this job was asked for by its id."""
+        return sum(seen.path == f"/api/v1/fine-tunes/{job_id}" for seen in self.requests)
+
+    # --- the service --------------------------------------------------------------------------------
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time() - self._started
+
+    async def _get(self, request: web.Request) -> web.StreamResponse:
+        job_id = request.match_info["job_id"]
+        job = self._jobs.get(job_id)
+        latency = 0.0 if job is None else job.latency
+
+        def answer() -> Fault:
+            found = self._jobs.get(job_id)
+            if found is None:
+                return Fault.error(404, "NotFound", f"job {job_id} not found.")
+            return Fault.json(_envelope(found.output_at(self._now())))
+
+        return await self._answer(request, answer, latency, deque() if job is None else job.faults)
+
+    async def _list(self, request: web.Request) -> web.StreamResponse:
+        def answer() -> Fault:
+            try:
+                page_no = int(request.query.get("page_no", "1"))
+                page_size = int(request.query.get("page_size", "10"))
+            except ValueError:
+                page_no = page_size = 0
+            if page_no < 1 or not 1 <= page_size <= 100:
+                return Fault.error(400, "InvalidParameter", "page_no or page_size is out of range.")
+            model = request.query.get("model")
+            return Fault.json(
+                _envelope(page_of(self._jobs.values(), self._now(), page_no, page_size, model))
+            )
+
+        return await self._answer(request, answer, 0.0, deque())
+
+    async def _answer(
+        self, request: web.Request, answer: Callable[[], Fault], latency: float, faults: deque[Fault]
+    ) -> web.StreamResponse:
+        if self._latency + latency > 0:
+            await asyncio.sleep(self._latency + latency)
+        fault = self._refusal(request) or self._next_fault(faults)
+        if fault is not None and fault.kind == "stall":
+            await (asyncio.sleep(fault.seconds) if fault.seconds is not None else asyncio.Event().wait())
+            fault = None
+        chosen = fault or answer()
+        status = 0 if chosen.kind == "reset" else chosen.status
+        self.requests.append(SeenRequest(self._now(), request.method, request.path, status))
+        return await _sent(request, chosen, answer)
+
+    def _refusal(self, request: web.Request) -> Fault | None:
+        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+        if scheme != "Bearer" or not key or (self._api_key is not None and key != self._api_key):
+            return Fault.error(401, "InvalidApiKey", "Invalid API-key provided.")
+        now = self._now()
+        if now < self._throttled_until:
+            return self._throttle
+        if self._limit is not None and not self._limit.admits(now):
+            return THROTTLED
+        return None
+
+    def _next_fault(self, faults: deque[Fault]) -> Fault | None:
+        for queue in (self._faults, faults):
+            if queue:
+                return queue.popleft()
+        return None
+
+
+def _envelope(output: dict[str, Any]) -> dict[str, Any]:
+    return {"request_id": "00000000-0000-4000-8000-000000000000", "output": output}
+
+
+async def _sent(request: web.Request, chosen: Fault, answer: Callable[[], Fault]) -> web.StreamResponse:
+    if chosen.kind in ("reset", "cut"):
+        body = answer().body
+        response = web.StreamResponse(headers={"Content-Length": str(len(body))})
+        if chosen.kind == "cut":
+            await response.prepare(request)
+            await response.write(body[: len(body) // 2])
+        if request.transport is not None:
+            request.transport.close() if chosen.kind == "cut" else request.transport.abort()
+        return response
+    kind = "text/html" if chosen.kind == "html" else "application/json"
+    return web.Response(
+        status=chosen.status, body=chosen.body, headers={**chosen.headers}, content_type=kind
+    )

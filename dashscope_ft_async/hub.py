@@ -218,23 +218,30 @@ class Hub:
                 del self._watches[watch.job_id]
             if watch.poll is not None:
                 watch.poll.cancel()
+        if not self._watches:
+            self._rest()
 
     async def close(self) -> None:
         """End every wait with `ClientClosedError` and every poll under way; then nothing is left."""
         self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
         now = self._loop.time()
         for watch in self._watches.values():
             for wait in watch.waits:
                 wait.reject(gave_up(ClientClosedError, "the client was closed", wait.state, now))
         self._watches.clear()
-        self._heap.clear()
-        self._queue.clear()
+        self._rest()
         polls = tuple(self._polls)
         for poll in polls:
             poll.cancel()
         await asyncio.gather(*polls, return_exceptions=True)
+
+    def _rest(self) -> None:
+        """Nobody waits: drop what is left of those who did."""
+        self._heap.clear()
+        self._queue.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     # --- the timer ----------------------------------------------------------------------------------
 

@@ -1,0 +1,59 @@
+"""Fixtures and rules for the whole suite: no environment of the developer's, no network but loopback."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+from dashscope_ft_async import FineTuneClient
+from dashscope_ft_async.testing import Simulator
+
+settings.register_profile("fast", max_examples=50, deadline=None)
+settings.register_profile("ci", max_examples=200, deadline=None, derandomize=True, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+KEY = "sk-0123456789abcdefSECRET"
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No DASHSCOPE_ variable, key file, netrc or proxy of this machine reaches a test."""
+    for name in list(os.environ):
+        if name.startswith("DASHSCOPE_") or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("NETRC", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def loopback_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A test that would reach out of this machine fails."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1"):
+            raise AssertionError(f"a test tried to connect to {address}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+    yield
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[Simulator]:
+    """A running simulator."""
+    async with Simulator(api_key=KEY) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+async def client(service: Simulator) -> AsyncIterator[FineTuneClient]:
+    """A client of `service`, with the default policies."""
+    async with service.client() as made:
+        yield made

@@ -122,6 +122,8 @@ def _region_url(region: str, workspace: str | None) -> str:
         raise ConfigurationError(f"unknown region {region!r}; known are {known}. Else pass base_url=.")
     if workspace is None:
         raise ConfigurationError(f"region {region} has no shared host: pass workspace= too.")
+    if not workspace.replace("-", "").isalnum():  # "evil.example/" would make another host of it
+        raise ConfigurationError(f"workspace must be letters, digits and hyphens for region {region}.")
     return f"https://{workspace}.{region}.maas.aliyuncs.com"
 
 
@@ -138,7 +140,7 @@ def _normalised(base_url: str, *, allow_insecure_http: bool) -> str:
 
 def _split(base_url: object) -> SplitResult:
     # Parts of the URL are not shown: people paste credentials into URLs.
-    if not isinstance(base_url, str) or not base_url.isprintable() or " " in base_url:
+    if not isinstance(base_url, str) or not base_url.isprintable() or " " in base_url or "\\" in base_url:
         raise ConfigurationError(
             "base_url must be a URL such as https://dashscope-intl.aliyuncs.com/api/v1."
         )

@@ -44,7 +44,8 @@ class Gate:
             if began >= self._refused_at:
                 self._refusals += 1
                 self._refused_at = now
-            self._close(now + self._retry.delay(self._refusals, outcome, u))
+            # A straggler of an old volley, after a good answer, finds the count at 0; attempts start at 1.
+            self._close(now + self._retry.delay(max(1, self._refusals), outcome, u))
         elif not isinstance(outcome, BaseException) and began >= self._refused_at:
             self._refusals = 0
             self.window = min(self._width, self.window + 1)

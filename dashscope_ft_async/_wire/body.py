@@ -9,6 +9,8 @@ from dashscope_ft_async.errors import APIResponseValidationError
 
 BODY_LIMIT = 8 * 1024 * 1024
 """Bytes of one answer, after decompression. A page of 100 jobs is about 100 KB."""
+# Each part costs a copy of all that follow, so a body of nothing but empty parts would take minutes.
+_MOST_MEMBERS = 100
 
 
 def inflate(body: bytes, encoding: str) -> bytes:
@@ -21,7 +23,9 @@ def inflate(body: bytes, encoding: str) -> bytes:
         raise APIResponseValidationError(f"unknown Content-Encoding {shown(encoding)!r}")
     plain = b""
     rest = body
-    while rest:
+    for _ in range(_MOST_MEMBERS):
+        if not rest:
+            return plain
         stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # either header, found by its first bytes
         try:
             plain += stream.decompress(rest, BODY_LIMIT + 1 - len(plain))
@@ -32,6 +36,8 @@ def inflate(body: bytes, encoding: str) -> bytes:
         if not stream.eof:
             raise APIResponseValidationError("broken compression: the body ends too early")
         rest = stream.unused_data
+    if rest:
+        raise APIResponseValidationError(f"more than {_MOST_MEMBERS} compressed parts in one body")
     return plain
 
 

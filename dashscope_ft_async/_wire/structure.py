@@ -140,7 +140,7 @@ def _sorted_fields(raw: Json) -> tuple[Json, Json]:
         if alias in extra and known.get(name) is None:
             known[name] = extra.pop(alias)
     status = known.get("status")
-    known["raw_status"] = status if isinstance(status, str) and status else "?"
+    known["raw_status"] = status if isinstance(status, str) and status.strip() else "?"
     known["extra"] = extra
     return known, extra
 

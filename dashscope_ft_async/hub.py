@@ -174,7 +174,7 @@ class Hub:
         timer = self._timer
         wakes = "never" if timer is None else f"in {max(0.0, timer.when() - self._loop.time()):.3f} s"
         return (
-            f"<Hub watches={len(self._watches)} queued={len(self._queue)} "
+            f"<Hub watches={len(self._watches)} heap={len(self._heap)} queued={len(self._queue)} "
             f"polls={len(self._polls)} wakes={wakes} {self._gate!r}>"
         )
 

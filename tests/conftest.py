@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -17,6 +18,9 @@ from dashscope_ft_async.testing import Simulator
 settings.register_profile("fast", max_examples=50, deadline=None)
 settings.register_profile("ci", max_examples=200, deadline=None, derandomize=True, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+# pytest-asyncio asks for the current event loop, which on Python 3.11 makes one that nobody closes.
+asyncio.set_event_loop(None)
 
 KEY = "sk-0123456789abcdefSECRET"
 

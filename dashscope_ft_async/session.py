@@ -18,12 +18,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, cast
+from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp import http_exceptions
 
 from dashscope_ft_async._settings import Settings
-from dashscope_ft_async._wire import BODY_LIMIT, Request, Response, inflate, redact, too_large
+from dashscope_ft_async._wire import BODY_LIMIT, Request, Response, inflate, too_large
+from dashscope_ft_async._wire.text import shown
 from dashscope_ft_async.errors import (
     APIConnectionError,
     APIError,
@@ -62,8 +64,11 @@ class Session:
     ) -> None:
         if borrowed is not None:
             _check_borrowed(borrowed, settings.host)
+        _check_options(proxy, ssl, trace_configs)
         self._settings = settings
         self._timeout = timeout
+        # Before the whole time-out, or it could not be told that no connection was made.
+        self._connect_timeout = min(_CONNECT_TIMEOUT, 0.9 * timeout)
         self._user_agent = user_agent
         self._borrowed = borrowed
         self._owned: aiohttp.ClientSession | None = None
@@ -114,14 +119,16 @@ class Session:
         except TimeoutError as error:
             failure = self._timed_out(error)
         except APIError as error:
-            failure = error
+            failure = error.with_traceback(
+                None
+            )  # its frames hold the answer as it came, echoed key and all
         except (
             aiohttp.ClientError,
             http_exceptions.HttpProcessingError,
             OSError,
             RuntimeError,  # a session or connector closed under the request
         ) as error:
-            failure = _broken(error)
+            failure = self._broken(error)
         if self.closed:
             raise ClientClosedError("the client was closed during the request.")
         raise failure
@@ -138,12 +145,12 @@ class Session:
             ssl=True if self._ssl is None else self._ssl,
             timeout=aiohttp.ClientTimeout(
                 total=None,
-                sock_connect=min(_CONNECT_TIMEOUT, self._timeout),
+                sock_connect=self._connect_timeout,
                 sock_read=min(_SILENCE_TIMEOUT, self._timeout),
             ),
         ) as response:
             body = await self._body(response)
-            headers = {name.lower(): value for name, value in response.headers.items()}
+            headers = {name.lower(): self._masked(value) for name, value in response.headers.items()}
             return Response(response.status, headers, body, time.time())
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
@@ -183,8 +190,28 @@ class Session:
 
     def _timed_out(self, error: TimeoutError) -> APITimeoutError:
         connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
-        stage = "no connection" if connecting else "no whole answer"
-        return APITimeoutError(f"{stage} within {self._timeout:g} s", never_connected=connecting)
+        stage, limit = "no whole answer", self._timeout
+        if connecting:
+            stage, limit = "no connection", self._connect_timeout
+        elif isinstance(error, aiohttp.SocketTimeoutError):
+            stage, limit = "nothing came", min(_SILENCE_TIMEOUT, limit)
+        return APITimeoutError(f"{stage} within {limit:g} s", never_connected=connecting)
+
+    def _broken(self, error: Exception) -> APIConnectionError:
+        never_connected = isinstance(
+            error, aiohttp.ClientConnectorError | aiohttp.ClientHttpProxyError | aiohttp.InvalidURL
+        )
+        # Of an error that carries an answer only number and phrase are told: the rest holds our headers.
+        if isinstance(error, aiohttp.ClientResponseError):
+            text = f"HTTP {error.status} {error.message}"
+        else:
+            text = str(error)
+        return APIConnectionError(
+            shown(self._masked(f"{type(error).__name__}: {text}")), never_connected=never_connected
+        )
+
+    def _masked(self, text: str) -> str:
+        return text.replace(self._settings.api_key.reveal(), "***")
 
     async def close(self) -> None:
         """Close the owned session; requests under way fail with `ClientClosedError`. Idempotent."""
@@ -213,16 +240,26 @@ def _kept_alive_socket(info: tuple[Any, ...]) -> socket.socket:
     return made
 
 
-def _broken(error: Exception) -> APIConnectionError:
-    never_connected = isinstance(
-        error, aiohttp.ClientConnectorError | aiohttp.ClientHttpProxyError | aiohttp.InvalidURL
-    )
-    # Of an error that carries an answer only its number and phrase are told: the rest holds our headers.
-    if isinstance(error, aiohttp.ClientResponseError):
-        text = f"HTTP {error.status} {error.message}"
-    else:
-        text = str(error)
-    return APIConnectionError(redact(f"{type(error).__name__}: {text}"), never_connected=never_connected)
+def _check_options(proxy: object, ssl: object, trace_configs: object) -> None:
+    # False would switch verification off, and aiohttp finds the others wrong only at the first request.
+    if ssl is not None and not isinstance(ssl, ssl_module.SSLContext | aiohttp.Fingerprint):
+        raise ConfigurationError("ssl must be an ssl.SSLContext or an aiohttp.Fingerprint.")
+    # The URL is not shown: it may hold a password.
+    if proxy is not None and not (isinstance(proxy, str) and _is_http(proxy)):
+        raise ConfigurationError("proxy must be the URL of an HTTP proxy, such as http://127.0.0.1:3128.")
+    if trace_configs is not None and not (
+        isinstance(trace_configs, Sequence)
+        and all(isinstance(one, aiohttp.TraceConfig) for one in cast("Sequence[object]", trace_configs))
+    ):
+        raise ConfigurationError("trace_configs must be a list of aiohttp.TraceConfig.")
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _check_borrowed(session: aiohttp.ClientSession, host: str) -> None:

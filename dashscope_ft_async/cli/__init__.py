@@ -1,0 +1,23 @@
+"""Floor 6: the command ``dashscope-ft``. Nobody imports it, and it needs the extra ``cli``."""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+_OF_THE_EXTRA = frozenset({"click", "rich"})
+
+
+def main() -> None:
+    """Run the command; ends in `SystemExit`."""
+    try:
+        from dashscope_ft_async.cli.commands import dashscope_ft
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").partition(".")[0] not in _OF_THE_EXTRA:
+            raise
+        print(f"dashscope-ft needs {missing.name}: pip install 'dashscope-ft-async[cli]'", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    dashscope_ft(prog_name="dashscope-ft")

@@ -1,0 +1,112 @@
+"""What is known of the jobs that are followed: pure state, told by `follow`, read by the views."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+import attrs
+
+from dashscope_ft_async.cli.outcome import Exit, exit_of, most_serious
+from dashscope_ft_async.errors import APIStatusError, DashScopeFTError
+from dashscope_ft_async.models import FineTuneJob, JobStatus
+
+NOT_SEEN = "not seen yet"
+
+
+def printable(text: str) -> str:
+    """`text` on one line and without control characters: it comes from elsewhere."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
+@attrs.define(kw_only=True)
+class Row:
+    """One job, as far as it is known."""
+
+    job_id: str
+    since: float
+    """When the present status was first seen, on the caller's clock."""
+    job: FineTuneJob | None = None
+    error: DashScopeFTError | None = None
+    exit: Exit | None = None
+    """The job's own exit code, once its wait is over."""
+
+    @property
+    def status(self) -> str:
+        """The status to show."""
+        if self.job is None:
+            return NOT_SEEN
+        known = self.job.status is not JobStatus.UNRECOGNIZED
+        return self.job.status if known else printable(self.job.raw_status)
+
+    @property
+    def model(self) -> str:
+        """The model to show."""
+        return printable(self.job.model or "") if self.job is not None else ""
+
+    @property
+    def result(self) -> str:
+        """What came of it, in a few words; empty before the end."""
+        if self.error is not None:
+            return brief(self.error)
+        if self.job is None or self.exit is None:
+            return ""
+        if self.job.succeeded:
+            return printable(self.job.finetuned_output or "")
+        return printable(": ".join(part for part in (self.job.code, self.job.message) if part))
+
+
+def brief(error: DashScopeFTError) -> str:
+    """An error in a few words; the whole of it is its `str()`."""
+    code = error.code if isinstance(error, APIStatusError) else None
+    said = str(error.args[0]) if error.args else ""
+    return printable(": ".join(part for part in (code or type(error).__name__, said) if part))
+
+
+class Board:
+    """A row for each job, in the order in which they were given."""
+
+    def __init__(self, job_ids: Iterable[str], now: float) -> None:
+        self.rows = {job_id: Row(job_id=job_id, since=now) for job_id in job_ids}
+
+    def seen(self, job: FineTuneJob, now: float) -> Row:
+        """Note a snapshot."""
+        row = self.rows[job.job_id]
+        if row.job is None or row.job.raw_status != job.raw_status:
+            row.since = now
+        row.job = job
+        return row
+
+    def ended(self, job: FineTuneJob, now: float) -> Row:
+        """Note a terminal snapshot."""
+        row = self.seen(job, now)
+        row.exit = exit_of(job)
+        return row
+
+    def gave_up(self, job_id: str, error: DashScopeFTError) -> Row:
+        """Note the error that a wait ended with."""
+        row = self.rows[job_id]
+        row.error, row.exit = error, exit_of(error)
+        return row
+
+    @property
+    def pending(self) -> list[str]:
+        """Ids of the jobs whose waits are not over."""
+        return [row.job_id for row in self.rows.values() if row.exit is None]
+
+    @property
+    def exit(self) -> Exit:
+        """The exit code for all waits that are over."""
+        return most_serious(row.exit for row in self.rows.values() if row.exit is not None)
+
+    def tally(self) -> str:
+        """How many jobs are in which status: ``3 RUNNING, 1 FAILED``."""
+        count = Counter(row.status for row in self.rows.values())
+        return ", ".join(f"{number} {status}" for status, number in count.most_common())
+
+    def shown(self, room: int) -> list[Row]:
+        """At most `room` rows: where not all fit, those not ended come first."""
+        rows = list(self.rows.values())
+        if len(rows) <= room:
+            return rows
+        return sorted(rows, key=lambda row: row.exit is not None)[: max(room, 0)]

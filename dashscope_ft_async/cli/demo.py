@@ -1,0 +1,178 @@
+"""The demonstration: a simulated service with bad weather, followed as any other.
+
+Nothing of the user's environment takes part: key, URL, workspace and pace are given here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from math import ceil
+
+import attrs
+from rich.console import Console
+
+from dashscope_ft_async.cli.board import Board, Row
+from dashscope_ft_async.cli.lines import Json
+from dashscope_ft_async.cli.outcome import Exit
+from dashscope_ft_async.cli.show import show
+from dashscope_ft_async.policy import PollPolicy, RetryPolicy
+from dashscope_ft_async.testing import Fault, SeenRequest, Simulator
+
+
+@attrs.frozen
+class Part:
+    """What one job does in the play."""
+
+    job_id: str
+    model: str
+    steps: Sequence[tuple[float, str]]
+    code: str | None = None
+    message: str | None = None
+
+    @property
+    def end(self) -> tuple[float, str]:
+        """When it ends, and how."""
+        return self.steps[-1]
+
+
+CAST = (
+    Part("ft-faq-bot", "qwen3-8b", [(0, "PENDING"), (1, "QUEUING"), (2, "RUNNING"), (6, "SUCCEEDED")]),
+    Part("ft-summaries", "qwen3-14b", [(0, "PENDING"), (2, "QUEUING"), (4, "RUNNING"), (10, "SUCCEEDED")]),
+    Part(
+        "ft-bad-data",
+        "qwen3-14b",
+        [(0, "PENDING"), (1, "RUNNING"), (8, "FAILED")],
+        "InvalidTrainingData",
+        "line 17 is not valid JSON",
+    ),
+    Part("ft-mistake", "qwen3-32b", [(0, "RUNNING"), (3, "CANCELING"), (7.5, "CANCELED")]),
+    Part("ft-translator", "qwen-vl-plus", [(0, "QUEUING"), (7, "RUNNING"), (11.5, "SUCCEEDED")]),
+    Part("ft-night-shift", "qwen3-8b", [(0, "PENDING"), (3, "QUEUING"), (9, "RUNNING"), (12, "SUCCEEDED")]),
+)
+FAULTS = (
+    (2.0, (Fault.error(500, "InternalError", "internal error"), Fault.reset(), Fault.html(502))),
+    (9.0, (Fault.html(502), Fault.error(503, "ModelUnavailable", "busy"), Fault.reset())),
+)
+STORM = (4.5, 3.0)
+"""When every answer becomes a 429, and for how long."""
+_PATIENCE = 60.0
+INTRODUCTION = (
+    f"{len(CAST)} simulated jobs, followed by one client. At {FAULTS[0][0]:g} s and {FAULTS[1][0]:g} s "
+    "requests go wrong;\n"
+    f"from {STORM[0]:g} s to {sum(STORM):g} s every request is throttled.\n"
+)
+
+
+@attrs.frozen
+class Report:
+    """What happened."""
+
+    rows: Sequence[Row]
+    seconds: float
+    requests: int
+    failures: Counter[str]
+    naive: int
+    """Requests of a loop that asks once a second for each job until it sees the end."""
+    exit: Exit
+
+    def json(self) -> Json:
+        """The last line of ``demo --json``."""
+        return {
+            "event": "summary",
+            "jobs": {row.job_id: row.status for row in self.rows},
+            "seconds": round(self.seconds, 3),
+            "requests": self.requests,
+            "failures_survived": dict(self.failures),
+            "requests_of_one_per_second": self.naive,
+        }
+
+    def text(self) -> list[str]:
+        """The last lines of ``demo``."""
+        width = max(len(row.job_id) for row in self.rows)
+        ends = Counter(row.status for row in self.rows)
+        told = ", ".join(f"{number} {status}" for status, number in ends.most_common())
+        kinds = ", ".join(f"{number} {kind}" for kind, number in self.failures.most_common())
+        return [
+            "",
+            "What happened:",
+            *(f"  {row.job_id:{width}}  {row.status:9}  {row.result}".rstrip() for row in self.rows),
+            "",
+            f"{len(self.rows)} jobs followed to their ends in {self.seconds:.1f} s: {told}.",
+            f"Requests: {self.requests}. Asking once a second for each job would have taken {self.naive}.",
+            f"Failures survived: {self.failures.total()} ({kinds}).",
+            "No key was used, and nothing left this machine.",
+        ]
+
+
+def failures_of(requests: Sequence[SeenRequest]) -> Counter[str]:
+    """How many requests failed, by kind."""
+    kinds = {429: "throttled", 0: "connection reset"}
+    return Counter(
+        kinds.get(seen.status, f"HTTP {seen.status}")
+        for seen in requests
+        if seen.status in kinds or seen.status >= 500
+    )
+
+
+async def play(console: Console, *, as_json: bool, speed: float) -> Report:
+    """Run the demonstration, `speed` times as fast as written."""
+    started = time.monotonic()
+    board = Board((part.job_id for part in CAST), started)
+    async with (
+        Simulator() as service,
+        service.client(
+            workspace="llm-simulated",
+            poll=PollPolicy(initial=1.0 / speed, multiplier=1.2, max_interval=2.2 / speed),
+            retry=RetryPolicy(initial=0.5 / speed, max_delay=1.5 / speed),
+        ) as client,
+    ):
+
+        def caption() -> str:
+            failed = failures_of(service.requests).total()
+            return f"{len(service.requests)} requests, {failed} failures survived"
+
+        for part in CAST:
+            # A code on a job would show from its start: those that have one end by the weather.
+            steps = part.steps if part.code is None else part.steps[:-1]
+            service.add_job(
+                [(at / speed, status) for at, status in steps],
+                job_id=part.job_id,
+                model=part.model,
+                finetuned_output=f"{part.model}-{part.job_id}",
+            )
+        with _weather(service, speed):
+            await show(client, board, console, as_json=as_json, timeout=_PATIENCE, caption=caption)
+        rows = list(board.rows.values())
+        as_written = all(row.status == part.end[1] for row, part in zip(rows, CAST, strict=True))
+        return Report(
+            rows=rows,
+            seconds=time.monotonic() - started,
+            requests=len(service.requests),
+            failures=failures_of(service.requests),
+            naive=sum(ceil(part.end[0]) + 1 for part in CAST),
+            exit=Exit.SUCCEEDED if as_written else board.exit,
+        )
+
+
+@contextmanager
+def _weather(service: Simulator, speed: float) -> Generator[None, None, None]:
+    """Faults, a storm of throttling, and failures that say why, each at its time."""
+    loop = asyncio.get_running_loop()
+    storm, lasting = STORM
+    coming = [loop.call_later(at / speed, service.fail_next, *faults) for at, faults in FAULTS]
+    coming.append(loop.call_later(storm / speed, service.throttle, lasting / speed))
+    for part in CAST:
+        if part.code is not None:
+            at, status = part.end
+            failed = partial(service.set_status, part.job_id, status, code=part.code, message=part.message)
+            coming.append(loop.call_later(at / speed, failed))
+    try:
+        yield
+    finally:
+        for handle in coming:
+            handle.cancel()

@@ -75,7 +75,7 @@ class Session:
         self._proxy = proxy
         self._ssl = ssl
         self._trace_configs = list(trace_configs or ())
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop: asyncio.AbstractEventLoop | None = getattr(borrowed, "_loop", None)
         self._pid = os.getpid()
         self.closed = False
         """Whether `close` was called."""
@@ -119,9 +119,8 @@ class Session:
         except TimeoutError as error:
             failure = self._timed_out(error)
         except APIError as error:
-            failure = error.with_traceback(
-                None
-            )  # its frames hold the answer as it came, echoed key and all
+            # Its frames hold the answer as it came, an echoed key and all.
+            failure = error.with_traceback(None)
         except (
             aiohttp.ClientError,
             http_exceptions.HttpProcessingError,

@@ -9,7 +9,7 @@ import json
 import socket
 import struct
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from typing import Any, Self, TypeAlias
 
@@ -230,7 +230,7 @@ def refused_port() -> int:
 
 
 @contextmanager
-def swallowing_port() -> Iterator[int]:
+def swallowing_port() -> Generator[int, None, None]:
     """A port of 127.0.0.1 whose queue is full: attempts to connect are neither taken nor refused."""
     with socket.socket() as server, contextlib.ExitStack() as queue:
         server.bind(("127.0.0.1", 0))

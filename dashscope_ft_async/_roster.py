@@ -68,13 +68,15 @@ class Roster:
 
     def worth(self, ranks: Iterable[int | None]) -> list[int]:
         """The pages to ask for, where due jobs were last seen at these ranks (`None`: never)."""
-        count = Counter(None if rank is None else rank // self._size + 1 for rank in ranks)
-        never_seen = count.pop(None, 0)
+        places = list(ranks)
+        count = Counter(rank // self._size + 1 for rank in places if rank is not None)
+        never_seen = places.count(None)
         if self._total is None:
-            return [1] if never_seen + count.total() >= WORTH else []
+            return [1] if len(places) >= WORTH else []
         last = self.last_page
         everywhere = never_seen / last
-        return [page for page in range(1, last + 1) if count[page] + everywhere >= WORTH]
+        candidates = range(1, last + 1) if everywhere >= WORTH else sorted(count)
+        return [page for page in candidates if page <= last and count[page] + everywhere >= WORTH]
 
     def failed(self, error: APIError, now: float) -> None:
         """The list did not answer: do without it for a while; for long, where it was refused."""

@@ -17,7 +17,7 @@ from dashscope_ft_async.policy import RetryPolicy, is_transient
 
 _REMEMBERED = 1000
 _CUT = 0.7
-_LEAST_RATE = 0.2
+_LEAST_RATE = 1.0
 _RAISE = 1.0
 _LONGEST_RAISE = 30.0
 

@@ -17,20 +17,19 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from heapq import heapify, heappop, heappush
 from typing import TypeAlias
 
 from dashscope_ft_async._journal import Journal
+from dashscope_ft_async._lister import FetchPage, Lister
 from dashscope_ft_async._roster import WORTH, Roster, is_backward, unlisted_for
 from dashscope_ft_async._watch import Wait, Watch
 from dashscope_ft_async._wire import Row, ScannedPage
 from dashscope_ft_async.errors import (
-    APIError,
     APIResponseValidationError,
-    APITimeoutError,
     ClientClosedError,
     ConfigurationError,
-    RateLimitError,
 )
 from dashscope_ft_async.gate import Gate
 from dashscope_ft_async.models import FineTuneJob
@@ -42,20 +41,15 @@ from dashscope_ft_async.policy import (
     WaitPolicy,
     WaitState,
     gave_up,
-    is_transient,
     next_step,
 )
 
 Fetch: TypeAlias = Callable[[str], Awaitable[FineTuneJob]]
-FetchPage: TypeAlias = Callable[[int], Awaitable[ScannedPage]]
 
 LAST_POLL = 2.0
 """Seconds that the one poll at a wait's deadline may take."""
 OWN_LOOK = 300.0
 """Seconds after which a job is asked for by itself, whatever pages say of it."""
-PAGE_PATIENCE = 5.0
-"""Seconds that one page may take; a slower list is dearer than it looked."""
-_PAGES_AT_ONCE = 4
 _NEXT_SCAN = 0.5
 _SLACK = 0.001  # timers fire a little early; what is due within this is due
 
@@ -80,10 +74,8 @@ class Hub:
         uniform: Callable[[], float] = random.random,
     ) -> None:
         self._fetch = fetch
-        self._fetch_page = fetch_page
         self._gate = gate
-        self._list_gate = list_gate or gate
-        self._roster = Roster()
+        self._lister = fetch_page and Lister(fetch_page, list_gate or gate, gate, uniform)
         self._sweep: asyncio.Task[None] | None = None
         self._next_scan = float("-inf")
         self._journal = journal
@@ -300,8 +292,8 @@ class Hub:
             first = watch.waits[0].state
             journal.answered(outcome, watch.last_job, now, first.started, first.polls + 1)
             watch.last_job, watch.seen_at, watch.mark = outcome, began, None
-            if outcome.is_terminal:
-                self._roster.ended(watch.job_id, now)
+            if outcome.is_terminal and self._lister is not None:
+                self._lister.roster.ended(watch.job_id, now)
         else:
             journal.failed(watch.job_id, outcome, now, held=gate.opens_at - now)
         # Where nobody was ever reached, it concerns every wait, whoever made the attempt.
@@ -337,22 +329,18 @@ class Hub:
 
         Without the look ahead, jitter would leave one job due at each instant and no page would pay.
         """
-        usable = (
-            self._fetch_page is not None
-            and self._sweep is None
-            and len(self._watches) >= WORTH
-            and self._roster.off_until <= now
-            and max(self._gate.next_at, self._list_gate.next_at) <= now + _SLACK
-        )
-        if not usable or not self._queue or (now < self._next_scan and len(self._queue) < WORTH):
+        lister, due = self._lister, len(self._queue)
+        if lister is None or self._sweep is not None or len(self._watches) < WORTH or not due:
+            return
+        if not lister.usable(now + _SLACK) or (now < self._next_scan and due < WORTH):
             return
         self._next_scan = now + _NEXT_SCAN
         soon = [watch for watch in self._watches.values() if self._may_be_swept(watch, now)]
-        if len(soon) < WORTH or not self._roster.worth(watch.rank for watch in soon):
+        if len(soon) < WORTH or not lister.roster.worth(watch.rank for watch in soon):
             return
         for watch in soon:
             watch.queued, watch.swept = False, True
-        self._sweep = self._loop.create_task(self._swept(soon))
+        self._sweep = self._loop.create_task(self._swept(lister, soon))
         self._sweep.add_done_callback(self._sweep_done)
 
     def _may_be_swept(self, watch: Watch, now: float) -> bool:
@@ -370,66 +358,25 @@ class Hub:
         # Spread, or a crowd that began together would look together.
         watch.own_look_by = now + OWN_LOOK * (0.5 + 0.5 * self._uniform())
 
-    async def _swept(self, due: list[Watch]) -> None:
-        """Ask for the pages that are worth it, and tell every watched job on them."""
-        asked: set[int] = set()
-        read: set[int] = set()
+    async def _swept(self, lister: Lister, due: list[Watch]) -> None:
+        """Tell every watched job on the pages that `due` are worth; the rest look after themselves."""
+        walk = lister.walk(lambda: [watch.rank for watch in due if watch.swept and watch.waits])
         try:
-            while pages := self._pages_left(due, asked):
-                asked.update(pages)
-                began = self._loop.time()
-                found = await asyncio.gather(*map(self._page, pages))
-                for number, page in zip(pages, found, strict=True):
-                    if page is None:
-                        return
-                    read.add(number)
-                    self._read(page, number, began)
-                await asyncio.sleep(max(0.0, self._list_gate.next_at - self._loop.time()))
+            async with aclosing(walk):
+                async for number, began, page in walk:
+                    self._read(lister.roster, page, number, began)
         finally:
-            whole_list = len(read) >= self._roster.last_page
-            self._do_without_pages([watch for watch in due if watch.swept], whole_list)
+            self._do_without_pages([watch for watch in due if watch.swept], absent=lister.walked_whole_list)
 
-    def _pages_left(self, due: list[Watch], asked: set[int]) -> list[int]:
-        """The next few pages worth asking for; few at a time, since each may show all that is left."""
-        ranks = [watch.rank for watch in due if watch.swept and watch.waits]
-        worth = [page for page in self._roster.worth(ranks) if page not in asked]
-        return worth[: min(_PAGES_AT_ONCE, self._list_gate.window)]
-
-    async def _page(self, number: int) -> ScannedPage | None:
-        """A page, or `None`: no failure of the list is a failure of anyone who waits."""
-        fetch_page = self._fetch_page
-        if fetch_page is None:
-            return None
-        began = self._loop.time()
-        outcome: ScannedPage | APIError
-        self._list_gate.sent(began)
-        self._gate.sent(began)
-        try:
-            async with asyncio.timeout(PAGE_PATIENCE):
-                outcome = await fetch_page(number)
-        except TimeoutError as error:
-            outcome = error if isinstance(error, APIError) else APITimeoutError("the list is slow")
-        except APIError as error:
-            outcome = error
-        now = self._loop.time()
-        self._list_gate.saw(outcome, began=began, now=now, u=self._uniform())
-        if isinstance(outcome, APIError):
-            throttled = isinstance(outcome, RateLimitError) and is_transient(outcome)
-            if not throttled:
-                self._roster.failed(outcome, now)
-            return None
-        self._roster.learned(outcome.page_size, outcome.total)
-        return outcome
-
-    def _read(self, page: ScannedPage, number: int, began: float) -> None:
+    def _read(self, roster: Roster, page: ScannedPage, number: int, began: float) -> None:
         now = self._loop.time()
         for place, row in enumerate(page.rows):
             watch = self._watches.get(row.job_id)
             if watch is not None:
                 watch.rank = (number - 1) * page.page_size + place
                 self._read_row(watch, row, began, now)
-            elif self._roster.contradicts(row.job_id, began) and not _is_ended(row):
-                self._roster.distrust(row.job_id, now)
+            elif roster.contradicts(row.job_id, began) and not _is_ended(row):
+                roster.distrust(row.job_id, now)
 
     def _read_row(self, watch: Watch, row: Row, began: float, now: float) -> None:
         if watch.poll is not None or watch.listed is not None or watch.seen_at >= began:
@@ -454,11 +401,11 @@ class Hub:
         watch.last_job, watch.seen_at = job, began
         self._tell(watch, job, now, self._uniform())
 
-    def _do_without_pages(self, left: list[Watch], whole_list: bool) -> None:
+    def _do_without_pages(self, left: list[Watch], *, absent: bool) -> None:
         now = self._loop.time()
         for watch in left:
             watch.swept = False
-            if whole_list:
+            if absent:
                 watch.absent += 1
                 watch.list_from = now + unlisted_for(watch.absent)
             if watch.waits and self._watches.get(watch.job_id) is watch:
@@ -478,8 +425,8 @@ class Hub:
         """What to tell of a job that a page showed as ended, now that it was asked for by itself."""
         listed, watch.listed = watch.listed, None
         if isinstance(outcome, FineTuneJob):
-            if not outcome.is_terminal:
-                self._roster.distrust(watch.job_id, now)
+            if not outcome.is_terminal and self._lister is not None:
+                self._lister.roster.distrust(watch.job_id, now)
             return outcome
         return outcome if listed is None else listed
 

@@ -7,9 +7,9 @@ import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from typing import TypeAlias
 
+from dashscope_ft_async._watch import Wait
 from dashscope_ft_async._wire import job_id_of
 from dashscope_ft_async.errors import ConfigurationError
-from dashscope_ft_async.hub import Wait
 from dashscope_ft_async.models import FineTuneJob
 
 OnUpdate: TypeAlias = Callable[[FineTuneJob], Awaitable[object] | object]

@@ -12,9 +12,19 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeVar, overloa
 from dashscope_ft_async._crowd import Ended, OnUpdate, follow, in_order_of_ending
 from dashscope_ft_async._journal import Journal
 from dashscope_ft_async._retrying import retried
+from dashscope_ft_async._roster import PAGE_SIZE
 from dashscope_ft_async._settings import settings
 from dashscope_ft_async._version import __version__
-from dashscope_ft_async._wire import decode_job, decode_page, job_id_of, job_request, page_request
+from dashscope_ft_async._watch import Wait
+from dashscope_ft_async._wire import (
+    ScannedPage,
+    decode_job,
+    decode_page,
+    job_id_of,
+    job_request,
+    page_request,
+    scan_page,
+)
 from dashscope_ft_async.errors import (
     APIError,
     ConfigurationError,
@@ -24,7 +34,7 @@ from dashscope_ft_async.errors import (
     JobFailedError,
 )
 from dashscope_ft_async.gate import Gate
-from dashscope_ft_async.hub import Hub, Wait
+from dashscope_ft_async.hub import Hub
 from dashscope_ft_async.models import FineTuneJob, JobPage, JobStatus
 from dashscope_ft_async.policy import PollPolicy, RetryPolicy, WaitPolicy
 from dashscope_ft_async.session import Session, Ssl
@@ -61,6 +71,10 @@ class FineTuneClient:
         timeout: Seconds for one request, headers and body together.
         retry: How failed requests are tried again.
         poll: How often waits ask; each wait may have its own.
+        coalesce: Whether waits may be answered by pages of the list, where a page costs less than its
+            jobs one by one. Nothing else changes.
+        max_rate: Most requests per second that waits may make, all together. By default what the
+            service's refusals teach.
         proxy: URL of an HTTP proxy. Proxy variables and netrc files are not read.
         ssl: An `ssl.SSLContext` (for a private CA) or an `aiohttp.Fingerprint`. Verification cannot be
             switched off.
@@ -82,6 +96,8 @@ class FineTuneClient:
         timeout: float = 30.0,
         retry: RetryPolicy | None = None,
         poll: PollPolicy | None = None,
+        coalesce: bool = True,
+        max_rate: float | None = None,
         proxy: str | None = None,
         ssl: Ssl | None = None,
         trace_configs: Sequence[aiohttp.TraceConfig] | None = None,
@@ -115,7 +131,11 @@ class FineTuneClient:
             ssl=ssl,
             trace_configs=trace_configs,
         )
-        self._gate = Gate(self._retry, _WIDTH)
+        if max_rate is not None and (not _is_seconds(max_rate) or max_rate <= 0):
+            raise ConfigurationError(f"max_rate must be requests per second above 0, not {max_rate!r}.")
+        self._coalesce = bool(coalesce)
+        self._gate = Gate(self._retry, _WIDTH, max_rate)
+        self._list_gate = Gate(self._retry, _WIDTH, max_rate)
         self._journal = Journal()
         self._hub: Hub | None = None
 
@@ -420,7 +440,13 @@ class FineTuneClient:
     def _driver(self) -> Hub:
         self._session.check_usable()
         if self._hub is None:
-            self._hub = Hub(self._fetch, self._gate, self._journal)
+            self._hub = Hub(
+                self._fetch,
+                self._gate,
+                self._journal,
+                fetch_page=self._fetch_page if self._coalesce else None,
+                list_gate=self._list_gate,
+            )
         return self._hub
 
     async def _fetch(self, job_id: str) -> FineTuneJob:
@@ -429,6 +455,9 @@ class FineTuneClient:
         except APIError as error:
             error.job_id = job_id
             raise
+
+    async def _fetch_page(self, page_no: int) -> ScannedPage:
+        return scan_page(await self._session.send(page_request(page_no, PAGE_SIZE, None)), PAGE_SIZE)
 
     async def _observed(self, job_id: str) -> FineTuneJob:
         """`_fetch`, and tell the gate: what a single call learns of the service, the waits know too."""

@@ -1,34 +1,64 @@
-"""Floor 2, pure: how many polls may be under way at once, and not before when.
+"""Floor 2, pure: how many requests may be under way at once, how fast they may follow, and not before when.
 
 One gate per client, because the account's limit is one: a throttled GET slows every poll. Like a
-transport that finds its rate, it lets out one poll, then as many as answers come back good, and one
-again after a refusal; so a crowd of waits starts slowly and no herd follows a reopening.
+transport that finds its rate, it lets out one request, then as many as answers come back good, and one
+again after a refusal; so a crowd of waits starts slowly and no herd follows a reopening. The rate is
+unlimited until a refusal teaches one: then it is cut below what was being sent, and rises by one request
+per second with each second of good answers.
 """
 
 from __future__ import annotations
 
+from collections import deque
+from math import inf, isfinite
+
 from dashscope_ft_async.errors import APIConnectionError, RateLimitError
 from dashscope_ft_async.policy import RetryPolicy, is_transient
+
+_REMEMBERED = 1000
+_CUT = 0.7
+_LEAST_RATE = 1.0
+_RAISE = 1.0
+_LONGEST_RAISE = 30.0
 
 
 class Gate:
     """The state of the way to the service. Times are seconds on the caller's one clock."""
 
-    def __init__(self, retry: RetryPolicy, width: int) -> None:
+    def __init__(self, retry: RetryPolicy, width: int, max_rate: float | None = None) -> None:
         self._retry = retry
         self._width = width
+        self._most = inf if max_rate is None else max_rate
         self._refusals = 0
-        self._refused_at = float("-inf")
+        self._refused_at = -inf
+        self._raised_at = -inf
+        self._turn = -inf
+        self._sent: deque[float] = deque(maxlen=_REMEMBERED)
         self._connected = False
         self.window = 1
-        """Polls that may be under way at once."""
-        self.opens_at = float("-inf")
-        """No poll before this time."""
+        """Requests that may be under way at once."""
+        self.rate = self._most
+        """Requests per second."""
+        self.opens_at = -inf
+        """No request before this time."""
         self.unreached = 0
         """Failed attempts in a row to make the very first connection."""
 
     def __repr__(self) -> str:
-        return f"<Gate window={self.window}/{self._width} opens_at={self.opens_at:.3f}>"
+        return (
+            f"<Gate window={self.window}/{self._width} rate={self.rate:.3g}/s opens_at={self.opens_at:.3f}>"
+        )
+
+    @property
+    def next_at(self) -> float:
+        """No request before this time, for any reason: closed, or not its turn."""
+        return max(self.opens_at, self._turn)
+
+    def sent(self, now: float) -> None:
+        """Take note that a request goes out."""
+        self._sent.append(now)
+        if isfinite(self.rate):
+            self._turn = max(now, self._turn) + 1 / self.rate
 
     def saw(self, outcome: object, *, began: float, now: float, u: float) -> None:
         """Take note of what a request, sent at `began` and answered at `now`, brought."""
@@ -44,11 +74,13 @@ class Gate:
             if began >= self._refused_at:
                 self._refusals += 1
                 self._refused_at = now
+                self._cut(now)
             # A straggler of an old volley, after a good answer, finds the count at 0; attempts start at 1.
             self._close(now + self._retry.delay(max(1, self._refusals), outcome, u))
         elif not isinstance(outcome, BaseException) and began >= self._refused_at:
             self._refusals = 0
             self.window = min(self._width, self.window + 1)
+            self._raise(now)
 
     @property
     def hopeless(self) -> bool:
@@ -58,6 +90,20 @@ class Gate:
     def forget_unreached(self) -> None:
         """Start the count of failed first connections anew: those who made it have been told."""
         self.unreached = 0
+
+    def _cut(self, now: float) -> None:
+        """Below what was sent in the last second, or below the rate, whichever is less."""
+        while self._sent and self._sent[0] < now - 1.0:
+            self._sent.popleft()
+        self.rate = max(_LEAST_RATE, _CUT * min(self.rate, float(max(1, len(self._sent)))))
+        self._raised_at = now
+
+    def _raise(self, now: float) -> None:
+        if self.rate < self._most:
+            self.rate = min(self._most, self.rate + _RAISE * min(_LONGEST_RAISE, now - self._raised_at))
+            self._raised_at = now
+            if self.rate > _REMEMBERED:  # faster than can be told from unlimited
+                self.rate = self._most
 
     def _close(self, until: float) -> None:
         self.window = 1

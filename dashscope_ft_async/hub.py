@@ -1,12 +1,14 @@
-"""Floor 3: the one driver of all waits of a client.
+"""Floor 4: the one driver of all waits of a client.
 
-One heap of wake-up times, one timer, a few polls under way. A wait is a small object on the watch of
+One heap of wake-up times, one timer, a few requests under way. A wait is a small object on the watch of
 its job, never a task; all waits of one job share its polls. The hub knows nothing of HTTP: it is given
-`fetch`, asks `next_step` what an answer means, and asks the gate when polls may go out. It decides
-nothing itself but order: the oldest due goes first.
+`fetch` and `fetch_page`, asks `next_step` what an answer means, the gate when requests may go out, and
+the roster whether a page of the list is cheaper. It decides nothing itself but order: jobs that a page
+showed as ended go first, then the oldest due.
 
-A poll's life: the timer finds a watch due -> it queues -> the gate has room -> `fetch` -> `next_step`
-for each of its waits -> the next wake-up is pushed, or the wait's future is resolved.
+A poll's life: the timer finds a watch due -> it queues -> a sweep of pages takes it along, or the gate
+has room and `fetch` is called -> `next_step` for each of its waits -> the next wake-up is pushed, or the
+wait's future is resolved.
 """
 
 from __future__ import annotations
@@ -14,12 +16,21 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from heapq import heapify, heappop, heappush
-from typing import Self, TypeAlias
+from typing import TypeAlias
 
 from dashscope_ft_async._journal import Journal
-from dashscope_ft_async.errors import ClientClosedError, ConfigurationError, DashScopeFTError
+from dashscope_ft_async._lister import FetchPage, Lister
+from dashscope_ft_async._roster import WORTH, Roster, is_backward, unlisted_for
+from dashscope_ft_async._watch import Wait, Watch
+from dashscope_ft_async._wire import Row, ScannedPage
+from dashscope_ft_async.errors import (
+    APIResponseValidationError,
+    ClientClosedError,
+    ConfigurationError,
+)
 from dashscope_ft_async.gate import Gate
 from dashscope_ft_async.models import FineTuneJob
 from dashscope_ft_async.policy import (
@@ -37,116 +48,19 @@ Fetch: TypeAlias = Callable[[str], Awaitable[FineTuneJob]]
 
 LAST_POLL = 2.0
 """Seconds that the one poll at a wait's deadline may take."""
+OWN_LOOK = 300.0
+"""Seconds after which a job is asked for by itself, whatever pages say of it."""
+_NEXT_SCAN = 0.5
 _SLACK = 0.001  # timers fire a little early; what is due within this is due
-
-
-class Wait:
-    """One caller's interest in a job: made by `Hub.wait`, given up by leaving its ``with`` block."""
-
-    __slots__ = (
-        "_hub",
-        "_news",
-        "_unread",
-        "due",
-        "ended",
-        "last_poll",
-        "limit",
-        "policy",
-        "state",
-        "watch",
-    )
-
-    def __init__(self, hub: Hub, watch: _Watch, policy: WaitPolicy, state: WaitState, due: float) -> None:
-        self._hub = hub
-        self.watch = watch
-        self.policy = policy
-        self.state = state
-        self.due = due
-        self.limit = state.deadline
-        """When the timer must see to this wait even if no poll is due."""
-        self.last_poll = False
-        """Whether the poll granted at the deadline was used."""
-        self.ended: asyncio.Future[FineTuneJob] = asyncio.get_running_loop().create_future()
-        """Resolved once, with the terminal job or the error that ends this wait."""
-        self._unread: FineTuneJob | None = None
-        self._news: asyncio.Future[None] | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.leave()
-
-    def leave(self) -> None:
-        """Give it up; a wait that has ended may be left as well."""
-        self._hub.leave(self)
-
-    async def changes(self) -> AsyncGenerator[FineTuneJob, None]:
-        """The first snapshot, every change and the terminal one; unseen ones give way to the newest.
-
-        Raises what ends the wait badly.
-        """
-        while True:
-            while self._unread is not None:
-                job, self._unread = self._unread, None
-                yield job
-            if self.ended.done():
-                self.ended.result()
-                return
-            self._news = asyncio.get_running_loop().create_future()
-            await self._news
-
-    def tell(self, job: FineTuneJob) -> None:
-        """Note a change for `changes`."""
-        self._unread = job
-        self._wake()
-
-    def resolve(self, job: FineTuneJob) -> None:
-        """End well."""
-        if not self.ended.done():
-            self.ended.set_result(job)
-        self._wake()
-
-    def reject(self, error: BaseException) -> None:
-        """End badly."""
-        if isinstance(error, DashScopeFTError):
-            error.job_id = self.watch.job_id
-        if not self.ended.done():
-            self.ended.set_exception(error)
-            self.ended.exception()  # a caller who is in a slow callback owes asyncio no look at it
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._news is not None and not self._news.done():
-            self._news.set_result(None)
-
-
-class _Watch:
-    """One job under watch, and everyone who waits for it."""
-
-    __slots__ = ("due", "entry", "job_id", "last_job", "poll", "queued", "seen_at", "waits", "wake")
-
-    def __init__(self, job_id: str) -> None:
-        self.job_id = job_id
-        self.waits: list[Wait] = []
-        self.due = float("inf")
-        """When the next poll is due; the earliest of its waits' times."""
-        self.queued = False
-        self.poll: asyncio.Task[None] | None = None
-        self.entry = 0
-        """Number of the live heap entry, 0 for none; all others of this watch are stale."""
-        self.wake = 0.0
-        """Time of the live heap entry."""
-        self.last_job: FineTuneJob | None = None
-        self.seen_at = float("-inf")
-        """When the poll that brought `last_job` was sent."""
 
 
 class Hub:
     """Drives the waits of one client, in one event loop.
 
-    `fetch` makes one attempt to get a job and raises our errors; it is never under way twice for one job.
-    `uniform` gives the random numbers in [0, 1) that jitter is made of.
+    `fetch` makes one attempt to get a job, `fetch_page` one to get a page of the list (`None`: the list is
+    not used); both raise our errors. `fetch` is never under way twice for one job. The list has a gate
+    of its own: where it is throttled, single polls go on. `uniform` gives the random numbers in [0, 1)
+    that jitter is made of.
     """
 
     def __init__(
@@ -155,17 +69,23 @@ class Hub:
         gate: Gate,
         journal: Journal,
         *,
+        fetch_page: FetchPage | None = None,
+        list_gate: Gate | None = None,
         uniform: Callable[[], float] = random.random,
     ) -> None:
         self._fetch = fetch
         self._gate = gate
+        self._lister = fetch_page and Lister(fetch_page, list_gate or gate, gate, uniform)
+        self._sweep: asyncio.Task[None] | None = None
+        self._next_scan = float("-inf")
         self._journal = journal
         self._uniform = uniform
         self._loop = asyncio.get_running_loop()
-        self._watches: dict[str, _Watch] = {}
-        self._heap: list[tuple[float, int, _Watch]] = []
+        self._watches: dict[str, Watch] = {}
+        self._heap: list[tuple[float, int, Watch]] = []
         self._entries = 0
-        self._queue: deque[_Watch] = deque()
+        self._queue: deque[Watch] = deque()
+        self._to_confirm: deque[Watch] = deque()
         self._polls: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -175,7 +95,7 @@ class Hub:
         wakes = "never" if timer is None else f"in {max(0.0, timer.when() - self._loop.time()):.3f} s"
         return (
             f"<Hub watches={len(self._watches)} heap={len(self._heap)} queued={len(self._queue)} "
-            f"polls={len(self._polls)} wakes={wakes} {self._gate!r}>"
+            f"polls={len(self._polls)} wakes={wakes} {self._gate!r}{' sweeping' if self._sweep else ''}>"
         )
 
     def wait(self, job_id: str, policy: WaitPolicy, deadline: float | None) -> Wait:
@@ -191,15 +111,16 @@ class Hub:
             self._journal.start(now)
         watch = self._watches.get(job_id)
         if watch is None:
-            watch = self._watches[job_id] = _Watch(job_id)
+            watch = self._watches[job_id] = Watch(job_id, now)
+            self._put_off_own_look(watch, now)
         fresh_until = watch.seen_at + policy.poll.initial
         known = watch.last_job if fresh_until > now else None
         due = now if known is None else fresh_until
-        wait = Wait(self, watch, policy, WaitState(now, deadline, last_job=known), due)
+        wait = Wait(self.leave, watch, policy, WaitState(now, deadline, last_job=known), due)
         if known is not None:
             wait.tell(known)
         watch.waits.append(wait)
-        if watch.poll is None and not watch.queued:
+        if watch.asleep:
             watch.due = min(watch.due, due)
             self._wake_at(watch, due)
         if deadline is not None:
@@ -230,22 +151,25 @@ class Hub:
                 wait.reject(gave_up(ClientClosedError, "the client was closed", wait.state, now))
         self._watches.clear()
         self._rest()
-        polls = tuple(self._polls)
-        for poll in polls:
-            poll.cancel()
-        await asyncio.gather(*polls, return_exceptions=True)
+        tasks = [*self._polls, *([] if self._sweep is None else [self._sweep])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _rest(self) -> None:
         """Nobody waits: drop what is left of those who did."""
         self._heap.clear()
         self._queue.clear()
+        self._to_confirm.clear()
+        if self._sweep is not None:
+            self._sweep.cancel()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     # --- the timer ----------------------------------------------------------------------------------
 
-    def _wake_at(self, watch: _Watch, when: float) -> None:
+    def _wake_at(self, watch: Watch, when: float) -> None:
         """Look at this watch at `when`, unless a look comes earlier."""
         if watch.entry and watch.wake <= when:
             return
@@ -260,8 +184,8 @@ class Hub:
 
     def _arm(self) -> None:
         when = self._heap[0][0] if self._heap else None
-        if self._queue and not self._polls:
-            when = self._gate.opens_at if when is None else min(when, self._gate.opens_at)
+        if (self._queue or self._to_confirm) and len(self._polls) < self._gate.window:
+            when = self._gate.next_at if when is None else min(when, self._gate.next_at)
         if self._timer is not None:
             if self._timer.when() == when:
                 return
@@ -282,29 +206,34 @@ class Hub:
         self._send()
         self._arm()
 
-    def _look_at(self, watch: _Watch, now: float) -> None:
+    def _look_at(self, watch: Watch, now: float) -> None:
         for wait in tuple(watch.waits):
             if wait.limit is not None and wait.limit <= now + _SLACK:
                 self._run_out(wait, now)
-        if watch.poll is None and not watch.queued and watch.due <= now + _SLACK and watch.waits:
+        if watch.asleep and watch.due <= now + _SLACK and watch.waits:
             watch.queued = True
             self._queue.append(watch)
         self._plan(watch)
 
     def _run_out(self, wait: Wait, now: float) -> None:
         """The deadline is here: one last poll where it clipped a sleep, else the end."""
-        clipped = wait.watch.poll is None or wait.limit == wait.state.started
+        watch = wait.watch
+        if watch.listed is not None:
+            self._step(wait, watch.listed, now, 0.0)
+            return
+        clipped = watch.poll is None or wait.limit == wait.state.started
         if clipped and not wait.last_poll and self._gate.opens_at <= now + _SLACK:
             wait.last_poll = True
             wait.limit = now + LAST_POLL
-            wait.watch.due = now
+            watch.swept = False
+            watch.due = now
         else:
             self._step(wait, None, now, 0.0)
 
-    def _plan(self, watch: _Watch) -> None:
+    def _plan(self, watch: Watch) -> None:
         """Set the next look: at the next poll, or when a wait runs out, whichever comes first."""
         times = [wait.limit for wait in watch.waits if wait.limit is not None]
-        if watch.poll is None and not watch.queued and watch.waits:
+        if watch.asleep and watch.waits:
             times.append(watch.due)
         if times:
             self._wake_at(watch, min(times))
@@ -312,18 +241,27 @@ class Hub:
     # --- polls --------------------------------------------------------------------------------------
 
     def _send(self) -> None:
-        """Start the polls that the gate has room for, the oldest due first."""
-        if self._gate.opens_at > self._loop.time() + _SLACK:
+        """Start the requests that the gate has room for: confirmations, then the oldest due."""
+        now = self._loop.time()
+        if self._gate.opens_at > now + _SLACK:
+            self._do_without_confirmation(now)
             return
-        while self._queue and len(self._polls) < self._gate.window:
-            watch = self._queue.popleft()
-            watch.queued = False
-            if watch.waits:
+        self._sweep_where_it_pays(now)
+        while len(self._polls) < self._gate.window and self._gate.next_at <= now + _SLACK:
+            if self._to_confirm:
+                watch = self._to_confirm.popleft()
+            elif self._queue:
+                watch = self._queue.popleft()
+            else:
+                return
+            if watch.queued and watch.waits:
+                watch.queued = False
                 watch.poll = self._loop.create_task(self._poll(watch))
                 watch.poll.add_done_callback(self._freed)
                 self._polls.add(watch.poll)
+                self._gate.sent(now)
 
-    async def _poll(self, watch: _Watch) -> None:
+    async def _poll(self, watch: Watch) -> None:
         began = self._loop.time()
         outcome: FineTuneJob | Exception
         try:
@@ -339,7 +277,7 @@ class Hub:
             self._send()
             self._arm()
 
-    def _settle(self, watch: _Watch, outcome: FineTuneJob | Exception, began: float) -> None:
+    def _settle(self, watch: Watch, outcome: FineTuneJob | Exception, began: float) -> None:
         """Tell everyone concerned what a poll brought, and plan what comes next."""
         now, u = self._loop.time(), self._uniform()
         gate, journal = self._gate, self._journal
@@ -347,18 +285,27 @@ class Hub:
             gate.saw(outcome, began=began, now=now, u=u)
         except ConfigurationError as error:  # the user's wait strategy is broken
             outcome = error
+        self._put_off_own_look(watch, began)
+        if watch.listed is not None:
+            outcome = self._confirmed(watch, outcome, now)
         if isinstance(outcome, FineTuneJob):
             first = watch.waits[0].state
             journal.answered(outcome, watch.last_job, now, first.started, first.polls + 1)
-            watch.last_job, watch.seen_at = outcome, began
+            watch.last_job, watch.seen_at, watch.mark = outcome, began, None
+            if outcome.is_terminal and self._lister is not None:
+                self._lister.roster.ended(watch.job_id, now)
         else:
             journal.failed(watch.job_id, outcome, now, held=gate.opens_at - now)
         # Where nobody was ever reached, it concerns every wait, whoever made the attempt.
         for each in tuple(self._watches.values()) if gate.hopeless else (watch,):
-            for wait in tuple(each.waits):
-                self._step(wait, outcome, now, u)
-            each.due = min((wait.due for wait in each.waits), default=now)
-            self._plan(each)
+            self._tell(each, outcome, now, u)
+
+    def _tell(self, watch: Watch, outcome: Outcome, now: float, u: float) -> None:
+        for wait in tuple(watch.waits):
+            self._step(wait, outcome, now, u)
+        watch.asleep_since = now
+        watch.due = min((wait.due for wait in watch.waits), default=now)
+        self._plan(watch)
 
     def _step(self, wait: Wait, outcome: Outcome, now: float, u: float) -> None:
         if isinstance(outcome, FineTuneJob) and outcome.is_change_from(wait.state.last_job):
@@ -374,3 +321,126 @@ class Hub:
             case Fail(error):
                 wait.reject(error)
                 self.leave(wait)
+
+    # --- pages --------------------------------------------------------------------------------------
+
+    def _sweep_where_it_pays(self, now: float) -> None:
+        """Leave what is due, and what soon will be, to a sweep of pages, if that is cheaper.
+
+        Without the look ahead, jitter would leave one job due at each instant and no page would pay.
+        """
+        lister, due = self._lister, len(self._queue)
+        if lister is None or self._sweep is not None or len(self._watches) < WORTH or not due:
+            return
+        if not lister.usable(now + _SLACK) or (now < self._next_scan and due < WORTH):
+            return
+        self._next_scan = now + _NEXT_SCAN
+        soon = [watch for watch in self._watches.values() if self._may_be_swept(watch, now)]
+        if len(soon) < WORTH or not lister.roster.worth(watch.rank for watch in soon):
+            return
+        for watch in soon:
+            watch.queued, watch.swept = False, True
+        self._sweep = self._loop.create_task(self._swept(lister, soon))
+        self._sweep.add_done_callback(self._sweep_done)
+
+    def _may_be_swept(self, watch: Watch, now: float) -> bool:
+        sleeping = watch.due - watch.asleep_since
+        return (
+            watch.poll is None
+            and watch.listed is None
+            and (watch.queued or watch.due - now <= sleeping / 2)
+            and watch.list_from <= now
+            and now + sleeping <= watch.own_look_by
+            and not any(wait.last_poll for wait in watch.waits)
+        )
+
+    def _put_off_own_look(self, watch: Watch, now: float) -> None:
+        # Spread, or a crowd that began together would look together.
+        watch.own_look_by = now + OWN_LOOK * (0.5 + 0.5 * self._uniform())
+
+    async def _swept(self, lister: Lister, due: list[Watch]) -> None:
+        """Tell every watched job on the pages that `due` are worth; the rest look after themselves."""
+        walk = lister.walk(lambda: [watch.rank for watch in due if watch.swept and watch.waits])
+        try:
+            async with aclosing(walk):
+                async for number, began, page in walk:
+                    self._read(lister.roster, page, number, began)
+        finally:
+            self._do_without_pages([watch for watch in due if watch.swept], absent=lister.walked_whole_list)
+
+    def _read(self, roster: Roster, page: ScannedPage, number: int, began: float) -> None:
+        now = self._loop.time()
+        for place, row in enumerate(page.rows):
+            watch = self._watches.get(row.job_id)
+            if watch is not None:
+                watch.rank = (number - 1) * page.page_size + place
+                self._read_row(watch, row, began, now)
+            elif roster.contradicts(row.job_id, began) and not _is_ended(row):
+                roster.distrust(row.job_id, now)
+
+    def _read_row(self, watch: Watch, row: Row, began: float, now: float) -> None:
+        if watch.poll is not None or watch.listed is not None or watch.seen_at >= began:
+            return  # its own answer is newer, or will be
+        mark = row.mark()
+        if watch.last_job is None or mark != watch.mark:
+            try:
+                job = row.job()
+            except APIResponseValidationError:
+                return
+            if is_backward(job, watch.last_job):
+                return
+        else:
+            job = watch.last_job
+        watch.mark, watch.absent, watch.swept, watch.queued = mark, 0, False, False
+        if job.is_terminal:
+            watch.listed, watch.queued = job, True
+            self._to_confirm.append(watch)
+            return
+        first = watch.waits[0].state
+        self._journal.answered(job, watch.last_job, now, first.started, first.polls + 1)
+        watch.last_job, watch.seen_at = job, began
+        self._tell(watch, job, now, self._uniform())
+
+    def _do_without_pages(self, left: list[Watch], *, absent: bool) -> None:
+        now = self._loop.time()
+        for watch in left:
+            watch.swept = False
+            if absent:
+                watch.absent += 1
+                watch.list_from = now + unlisted_for(watch.absent)
+            if watch.waits and self._watches.get(watch.job_id) is watch:
+                self._look_at(watch, now)
+
+    def _sweep_done(self, sweep: asyncio.Task[None]) -> None:
+        self._sweep = None
+        if not self._closed:
+            self._send()
+            self._arm()
+
+    # --- confirmations ------------------------------------------------------------------------------
+
+    def _confirmed(
+        self, watch: Watch, outcome: FineTuneJob | Exception, now: float
+    ) -> FineTuneJob | Exception:
+        """What to tell of a job that a page showed as ended, now that it was asked for by itself."""
+        listed, watch.listed = watch.listed, None
+        if isinstance(outcome, FineTuneJob):
+            if not outcome.is_terminal and self._lister is not None:
+                self._lister.roster.distrust(watch.job_id, now)
+            return outcome
+        return outcome if listed is None else listed
+
+    def _do_without_confirmation(self, now: float) -> None:
+        """The gate is closed: what the page showed is the answer."""
+        while self._to_confirm:
+            watch = self._to_confirm.popleft()
+            listed, watch.listed, watch.queued = watch.listed, None, False
+            if listed is not None and watch.waits:
+                self._tell(watch, listed, now, 0.0)
+
+
+def _is_ended(row: Row) -> bool:
+    try:
+        return row.job().is_terminal
+    except APIResponseValidationError:
+        return True

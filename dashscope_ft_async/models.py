@@ -152,6 +152,8 @@ class FineTuneJob:
         A change is a change of `raw_status`, `end_time`, `usage`, `output_cnt`, `finetuned_output`,
         `code` or `message`. Anything is a change from `None`.
         """
+        if earlier is self:
+            return False
         return earlier is None or any(
             getattr(self, name) != getattr(earlier, name) for name in _CHANGE_FIELDS
         )

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from dashscope_ft_async import FineTuneJob, JobStatus, PollPolicy, RetryPolicy
 from dashscope_ft_async._journal import Journal
+from dashscope_ft_async._watch import Wait
+from dashscope_ft_async._wire import Row, ScannedPage
 from dashscope_ft_async.gate import Gate
-from dashscope_ft_async.hub import Hub, Wait
+from dashscope_ft_async.hub import Hub
 from dashscope_ft_async.policy import WaitPolicy
 
 Answer: TypeAlias = FineTuneJob | Exception
+Listing: TypeAlias = Callable[[int, float], ScannedPage | Exception]
+"""Number of the page and seconds since the start, to what asking for it brings."""
 Script: TypeAlias = Callable[[str, int, float], Answer]
 """Job id, number of the poll (from 0) and seconds since the start, to what the poll brings."""
 
@@ -33,17 +38,32 @@ class World:
         retry: RetryPolicy | None = None,
         poll: PollPolicy | None = None,
         width: int = 32,
-        u: float = 0.5,
+        u: float | Callable[[], float] = 0.5,
+        listing: Listing | None = None,
+        page_latency: float = 0.0,
+        max_rate: float | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.started = self.loop.time()
         self.asked: list[tuple[float, str]] = []
+        self._count: Counter[str] = Counter()
         self.under_way = 0
         self.most_under_way = 0
         self.retry = retry or RetryPolicy()
         self.policy = WaitPolicy(poll or PollPolicy(jitter=0.0), self.retry, 30.0)
-        self.gate = Gate(self.retry, width)
-        self.hub = Hub(self._fetch, self.gate, Journal(), uniform=lambda: u)
+        self.gate = Gate(self.retry, width, max_rate)
+        self.list_gate = Gate(self.retry, width, max_rate)
+        self.pages: list[tuple[float, int]] = []
+        self.page_latency = page_latency
+        self._listing = listing
+        self.hub = Hub(
+            self._fetch,
+            self.gate,
+            Journal(),
+            fetch_page=None if listing is None else self._fetch_page,
+            list_gate=self.list_gate,
+            uniform=u if callable(u) else lambda: u,
+        )
         self._script = script
         self.latency = latency
 
@@ -52,7 +72,8 @@ class World:
         return self.loop.time() - self.started
 
     async def _fetch(self, job_id: str) -> FineTuneJob:
-        number = sum(asked == job_id for _, asked in self.asked)
+        number = self._count[job_id]
+        self._count[job_id] += 1
         self.asked.append((round(self.now, 3), job_id))
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
@@ -62,6 +83,16 @@ class World:
         finally:
             self.under_way -= 1
         answer = self._script(job_id, number, self.now)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def _fetch_page(self, number: int) -> ScannedPage:
+        self.pages.append((round(self.now, 3), number))
+        if self.page_latency:
+            await asyncio.sleep(self.page_latency)
+        assert self._listing is not None
+        answer = self._listing(number, self.now)
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -98,3 +129,23 @@ def answers(*script: Answer | None) -> Script:
 
 async def outcomes(waits: Sequence[asyncio.Future[FineTuneJob]]) -> list[FineTuneJob | BaseException]:
     return await asyncio.gather(*waits, return_exceptions=True)
+
+
+def page_of(jobs: Sequence[FineTuneJob], number: int, size: int = 100, total: int | None = None) -> ScannedPage:
+    """Page `number` of these jobs, as the list shows them."""
+    by_id = {each.job_id: each for each in jobs}
+    rows = [
+        Row({"job_id": each.job_id, "status": each.raw_status, "usage": each.usage}, lambda raw: by_id[raw["job_id"]])
+        for each in jobs[(number - 1) * size : number * size]
+    ]
+    return ScannedPage(size, len(jobs) if total is None else total, tuple(rows))
+
+
+def truthful(job_ids: Sequence[str], script: Script, size: int = 100) -> Listing:
+    """A list that says what the jobs themselves say."""
+
+    def listing(number: int, now: float) -> ScannedPage:
+        told = [script(job_id, 0, now) for job_id in job_ids]
+        return page_of([each for each in told if isinstance(each, FineTuneJob)], number, size)
+
+    return listing

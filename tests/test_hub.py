@@ -282,7 +282,10 @@ async def test_one_refusal_slows_every_job_of_the_client() -> None:
 
     assert world.asked == [(0, "ft-0")]
     await asyncio.sleep(3)
-    assert [at for at, _ in world.asked[1:]] == [21.0] * 10
+    again = [at for at, _ in world.asked[1:]]
+    assert again[0] == 21.0
+    assert len(again) == 10
+    assert again[-1] < 23.0
     for wait in waits:
         wait.leave()
 
@@ -297,7 +300,7 @@ async def test_after_a_refusal_one_poll_probes_before_the_others_follow() -> Non
     world.asked.clear()
     await asyncio.sleep(10.15)
 
-    assert [at for at, _ in world.asked] == [11.0, 11.1, 11.1]
+    assert [at for at, _ in world.asked] == pytest.approx([11.0, 11.1, 11.1], abs=0.05)
     for wait in waits:
         wait.leave()
 

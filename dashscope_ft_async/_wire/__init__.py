@@ -4,9 +4,10 @@ Facts of the service: the pages "Query a fine-tuning job" and "List fine-tuning 
 (https://www.alibabacloud.com/help/en/model-studio/get-fine-tuning-job-api).
 """
 
-from dashscope_ft_async._wire.answers import decode_job, decode_page
+from dashscope_ft_async._wire.answers import decode_job, decode_page, scan_page
 from dashscope_ft_async._wire.body import BODY_LIMIT, inflate, too_large
 from dashscope_ft_async._wire.messages import Request, Response
+from dashscope_ft_async._wire.pages import Row, ScannedPage
 from dashscope_ft_async._wire.requests import job_id_of, job_request, page_request
 from dashscope_ft_async._wire.text import redact
 
@@ -14,6 +15,8 @@ __all__ = [
     "BODY_LIMIT",
     "Request",
     "Response",
+    "Row",
+    "ScannedPage",
     "decode_job",
     "decode_page",
     "inflate",
@@ -21,5 +24,6 @@ __all__ = [
     "job_request",
     "page_request",
     "redact",
+    "scan_page",
     "too_large",
 ]

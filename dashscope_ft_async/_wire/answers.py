@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeAlias, TypeVar, cast
 
 import orjson
@@ -10,6 +11,7 @@ from cattrs import BaseValidationError, transform_error
 from dashscope_ft_async._wire.codes import status_error_class
 from dashscope_ft_async._wire.headers import retry_after
 from dashscope_ft_async._wire.messages import Response
+from dashscope_ft_async._wire.pages import Row, ScannedPage
 from dashscope_ft_async._wire.structure import CONVERTER, JSON_PAGE_FIELDS, optional_int
 from dashscope_ft_async._wire.text import shown
 from dashscope_ft_async.errors import APIResponseValidationError, APIStatusError
@@ -43,6 +45,25 @@ def decode_page(response: Response, page_no: int, page_size: int) -> JobPage:
         "extra": {name: value for name, value in output.items() if name not in JSON_PAGE_FIELDS},
     }
     return _structured(response, raw, JobPage)
+
+
+def scan_page(response: Response, page_size: int) -> ScannedPage:
+    """The page an answer describes, its jobs unread; raises as `decode_page` does, but for no one row."""
+    payload = _payload(response)
+    output = _output(response, payload)
+    request_id = _request_id(response, payload)
+
+    def structure(raw: Mapping[str, Any]) -> FineTuneJob:
+        return _structured(response, {**raw, "request_id": request_id}, FineTuneJob)
+
+    jobs: object = output.get("jobs")
+    rows = [
+        Row(cast("Json", raw), structure)
+        for raw in (cast("list[object]", jobs) if isinstance(jobs, list) else ())
+        if isinstance(raw, dict) and isinstance(cast("Json", raw).get("job_id"), str)
+    ]
+    size = _count(output, "page_size") or page_size
+    return ScannedPage(size, _count(output, "total"), tuple(rows))
 
 
 def _count(output: Json, name: str) -> int | None:

@@ -158,7 +158,7 @@ class Session:
             body += chunk
             if len(body) > BODY_LIMIT:
                 raise too_large()
-        encoding = response.headers.get("Content-Encoding", "identity")
+        encoding = self._masked(response.headers.get("Content-Encoding", "identity"))
         plain = (
             bytes(body) if encoding.strip().lower() in ("", "identity") else inflate(bytes(body), encoding)
         )

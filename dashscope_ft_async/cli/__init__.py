@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 
 __all__ = ["main"]
 
@@ -20,4 +21,7 @@ def main() -> None:
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    if isinstance(sys.stdout, TextIOWrapper):
+        # What the service says may not fit the encoding of this machine; that must not end a wait.
+        sys.stdout.reconfigure(errors="backslashreplace")
     dashscope_ft(prog_name="dashscope-ft")

@@ -153,10 +153,10 @@ def wait(job_ids: Sequence[str], timeout: float | None, no_timeout: bool, **acce
         code = _run(run, console)
     if not as_json:
         Console().print(view.final_table(board))
-    if code is Exit.INTERRUPTED:
+    if code is Exit.INTERRUPTED and board.pending:
         words = options.words()
         words += (
-            ["--no-timeout"] if no_timeout else [] if timeout is None else ["--timeout", f"{timeout:g}"]
+            ["--no-timeout"] if no_timeout else [] if timeout is None else ["--timeout", f"{timeout:.15g}"]
         )
         click.echo("Interrupted; the jobs go on. To go on waiting:", err=True)
         click.echo(f"  {go_on_line(words, board.pending)}", err=True)
@@ -176,7 +176,7 @@ def wait(job_ids: Sequence[str], timeout: float | None, no_timeout: bool, **acce
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     callback=_seconds,
-    default=60.0,
+    default=GET_PATIENCE,
     show_default=True,
     metavar="SECONDS",
     help="Give up after so many seconds, further tries included.",

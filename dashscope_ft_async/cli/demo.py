@@ -64,7 +64,7 @@ _PATIENCE = 60.0
 INTRODUCTION = (
     f"{len(CAST)} simulated jobs, followed by one client. At {FAULTS[0][0]:g} s and {FAULTS[1][0]:g} s "
     "requests go wrong;\n"
-    f"from {STORM[0]:g} s to {sum(STORM):g} s every request is throttled.\n"
+    f"from {STORM[0]:g} s to {sum(STORM):g} s every request is throttled."
 )
 
 

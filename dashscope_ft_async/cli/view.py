@@ -11,10 +11,9 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
-from rich.logging import RichHandler
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from dashscope_ft_async.cli.board import NOT_SEEN, Board, Row, printable
@@ -47,20 +46,20 @@ def elapsed(seconds: float) -> str:
     return str(timedelta(seconds=int(max(0.0, seconds))))
 
 
-def live_table(board: Board, now: float, room: int, caption: str) -> Table:
+def live_table(board: Board, now: float, room: int, caption: str) -> Group:
     """The jobs as they are now, one line each, in at most `room` lines."""
     table = _table("In status")
     rows = board.shown(room)
     for row in rows:
         in_status = "" if row.exit is not None else elapsed(now - row.since)
-        table.add_row(Text(row.job_id), Text(row.model), coloured(row), in_status, Text(row.result))
+        table.add_row(
+            Text(printable(row.job_id)), Text(row.model), coloured(row), in_status, Text(row.result)
+        )
     for column in table.columns:
         column.no_wrap, column.overflow = True, "ellipsis"
     hidden = len(board.rows) - len(rows)
     parts = [f"{hidden} more not shown" if hidden else "", board.tally(), caption]
-    table.caption = Text(" · ".join(part for part in parts if part), "dim")
-    table.caption_justify = "left"
-    return table
+    return Group(table, Text(" · ".join(part for part in parts if part), "dim"))
 
 
 def final_table(board: Board) -> Table:
@@ -69,13 +68,13 @@ def final_table(board: Board) -> Table:
     for row in board.rows.values():
         duration = None if row.job is None else row.job.duration
         took = "" if duration is None else elapsed(duration.total_seconds())
-        table.add_row(Text(row.job_id), Text(row.model), coloured(row), took, Text(row.result))
+        table.add_row(Text(printable(row.job_id)), Text(row.model), coloured(row), took, Text(row.result))
     return table
 
 
 def details(job: FineTuneJob) -> Table:
     """One job, a line for each field that is set."""
-    table = Table.grid(padding=(0, 2))
+    table = Table.grid(Column(overflow="fold"), Column(overflow="fold"), padding=(0, 2))
     for name, value in job_json(job).items():
         if value not in (None, "", (), {}):
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
@@ -86,7 +85,7 @@ def details(job: FineTuneJob) -> Table:
 def _table(time: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("Job", "Model", "Status"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     table.add_column(time, justify="right")
     table.add_column("Result", overflow="fold")
     return table
@@ -114,7 +113,7 @@ def complain(console: Console, error: DashScopeFTError) -> None:
 async def live(console: Console, board: Board, caption: Callable[[], str]) -> AsyncGenerator[None, None]:
     """Keep a table of `board` on the terminal; at the end it is wiped away."""
 
-    def table() -> Table:
+    def table() -> Group:
         return live_table(board, time.monotonic(), console.size.height - _LINES_AROUND, caption())
 
     # Refreshed from the loop: rich's own thread would read the board while it changes.
@@ -139,11 +138,24 @@ async def live(console: Console, board: Board, caption: Callable[[], str]) -> As
             await asyncio.gather(refreshing, return_exceptions=True)
 
 
+class _Through(logging.Handler):
+    """One line per record, above a live table where there is one."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        self._console.print(Text(printable(self.format(record)), "dim"), soft_wrap=True)
+
+
 @contextmanager
 def logs(console: Console, level: int) -> Generator[None, None, None]:
-    """Show the library's log from `level` on, through the console for the sake of a live table."""
+    """Show the library's log from `level` on."""
     logger = logging.getLogger("dashscope_ft_async")
-    handler = RichHandler(level, console, show_path=False, markup=False)
+    handler = _Through(console)
     before = logger.level, logger.propagate
     logger.addHandler(handler)
     logger.setLevel(level)

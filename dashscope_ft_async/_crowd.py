@@ -1,10 +1,11 @@
-"""Floor 3, above the hub: following one wait, and many of them in the order of their ends."""
+"""Following one wait, and many of them in the order of their ends."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import aclosing
 from typing import TypeAlias
 
 from dashscope_ft_async._watch import Wait
@@ -86,3 +87,12 @@ async def in_order_of_ending(
 def _leave(wait: Wait | None) -> None:
     if wait is not None:
         wait.leave()
+
+
+async def only_ended(
+    crowd: AsyncGenerator[tuple[str, Ended], None],
+) -> AsyncGenerator[Awaitable[FineTuneJob], None]:
+    """`in_order_of_ending` without the ids."""
+    async with aclosing(crowd):
+        async for _, ended in crowd:
+            yield ended

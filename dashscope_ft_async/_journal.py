@@ -1,4 +1,4 @@
-"""Floor 2: what is logged, under the name ``dashscope_ft_async``: what changed, and signs of life.
+"""What is logged, under the name ``dashscope_ft_async``: what changed, and signs of life.
 
 Never a line per poll. A change of status is one line; trouble is told at its 1st, 2nd, 4th, 8th … failure
 and when it is over; while nothing changes, a heartbeat comes at growing distances.

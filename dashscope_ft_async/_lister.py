@@ -1,4 +1,4 @@
-"""Floor 3: pages of the account's list, asked for while they are worth it and can be trusted.
+"""Pages of the account's list, asked for while they are worth it and can be trusted.
 
 No failure of the list is a failure of anyone who waits: it ends a walk early, and those who were not
 shown are polled one by one.

@@ -1,4 +1,4 @@
-"""Floor 3: a single call, tried again by tenacity."""
+"""A single call, tried again by tenacity."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Floor 2, pure: what is known of the account's list of jobs, and which of its pages are worth asking for.
+"""Pure: what is known of the account's list of jobs, and which of its pages are worth asking for.
 
 A page is worth its request where it will show at least ten jobs that are due; and only while the list
 can be trusted: not refused, not stale, not dearer than it looked.

@@ -1,4 +1,4 @@
-"""Floor 2: where to ask and as whom, from arguments, the environment and the official SDK's key file.
+"""Where to ask and as whom, from arguments, the environment and the official SDK's key file.
 
 Names of variables, files and hosts are the official SDK's, so a program that moves here keeps its
 set-up. Hosts: https://www.alibabacloud.com/help/en/model-studio/regions

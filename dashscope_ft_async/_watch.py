@@ -1,4 +1,4 @@
-"""Floor 3: what the hub keeps: a job under watch, and the waits for its end. No I/O, no clock."""
+"""What the hub keeps: a job under watch, and the waits for its end. No I/O, no clock."""
 
 from __future__ import annotations
 

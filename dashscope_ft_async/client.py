@@ -1,15 +1,18 @@
-"""Floor 4: `FineTuneClient`, the front desk. It composes the floors below and decides nothing itself."""
+"""`FineTuneClient`, the front desk: it composes the floors below and decides nothing itself.
+
+Long for its docstrings: they are what users read.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Awaitable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Iterable, Sequence
 from contextlib import aclosing
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeVar, overload
 
-from dashscope_ft_async._crowd import Ended, OnUpdate, follow, in_order_of_ending
+from dashscope_ft_async._crowd import Ended, OnUpdate, follow, in_order_of_ending, only_ended
 from dashscope_ft_async._journal import Journal
 from dashscope_ft_async._retrying import retried
 from dashscope_ft_async._roster import PAGE_SIZE
@@ -343,7 +346,7 @@ class FineTuneClient:
         Raises:
             ConfigurationError: a bad timeout, policy or limit, before any request.
         """
-        return _only_ended(self._crowd(jobs, timeout, poll, on_update, limit))
+        return only_ended(self._crowd(jobs, timeout, poll, on_update, limit))
 
     @overload
     async def wait_many(
@@ -396,7 +399,9 @@ class FineTuneClient:
                 except Exception as error:
                     if not return_exceptions:
                         if isinstance(error, DashScopeFTError):
-                            error.results = _jobs_of(results)
+                            error.results = {
+                                name: job for name, job in results.items() if isinstance(job, FineTuneJob)
+                            }
                         raise
                     results[job_id] = error
         return {job_id: results[job_id] for job_id in ids}
@@ -493,15 +498,3 @@ def _checked(value: _T, kind: type[_T], name: str) -> _T:
     if not isinstance(value, kind):
         raise ConfigurationError(f"{name} must be a {kind.__name__}, not {value!r}.")
     return value
-
-
-def _jobs_of(results: Mapping[str, FineTuneJob | Exception]) -> dict[str, FineTuneJob]:
-    return {name: job for name, job in results.items() if isinstance(job, FineTuneJob)}
-
-
-async def _only_ended(
-    crowd: AsyncGenerator[tuple[str, Ended], None],
-) -> AsyncGenerator[Awaitable[FineTuneJob], None]:
-    async with aclosing(crowd):
-        async for _, ended in crowd:
-            yield ended

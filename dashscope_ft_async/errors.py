@@ -1,4 +1,4 @@
-"""Floor 1: everything this library raises.
+"""Everything this library raises.
 
     DashScopeFTError                        base of all; job_id, results
     ├── ConfigurationError                  (ValueError) bad input or misuse, before any request

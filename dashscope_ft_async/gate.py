@@ -1,4 +1,4 @@
-"""Floor 2, pure: how many requests may be under way at once, how fast they may follow, and not before when.
+"""Pure: how many requests may be under way at once, how fast they may follow, and not before when.
 
 One gate per client, because the account's limit is one: a throttled GET slows every poll. Like a
 transport that finds its rate, it lets out one request, then as many as answers come back good, and one

@@ -1,10 +1,12 @@
-"""Floor 4: the one driver of all waits of a client.
+"""The one driver of all waits of a client.
 
 One heap of wake-up times, one timer, a few requests under way. A wait is a small object on the watch of
 its job, never a task; all waits of one job share its polls. The hub knows nothing of HTTP: it is given
 `fetch` and `fetch_page`, asks `next_step` what an answer means, the gate when requests may go out, and
 the roster whether a page of the list is cheaper. It decides nothing itself but order: jobs that a page
 showed as ended go first, then the oldest due.
+
+Long because a watch's life is one circle: cut in two, each half would write the other's state.
 
 A poll's life: the timer finds a watch due -> it queues -> a sweep of pages takes it along, or the gate
 has room and `fetch` is called -> `next_step` for each of its waits -> the next wake-up is pushed, or the

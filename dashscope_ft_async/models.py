@@ -1,4 +1,4 @@
-"""Floor 0: what the service says, as frozen values.
+"""What the service says, as frozen values.
 
 The field names and meanings are those of the page "Query a fine-tuning job"
 (https://www.alibabacloud.com/help/en/model-studio/get-fine-tuning-job-api). The world is open: a field

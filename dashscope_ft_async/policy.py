@@ -1,4 +1,4 @@
-"""Floor 2, pure: how a wait is paced, what is transient, and when to give up.
+"""Pure: how a wait is paced, what is transient, and when to give up.
 
 `next_step` is the only place that decides these things. It has no clock, no I/O and no randomness of its
 own: the time and a random number come in, a decision comes out. The table of its decisions is

@@ -1,4 +1,4 @@
-"""Floor 3: the async session wrapper. The only door to aiohttp; it moves bytes and knows no jobs.
+"""The async session wrapper. The only door to aiohttp; it moves bytes and knows no jobs.
 
 It adds the key and the base URL, keeps one timeout around headers *and* body, stops at the size limit,
 follows no redirect, and turns every way an exchange can go wrong into one of our errors. Those errors

@@ -1,4 +1,4 @@
-"""Floor 2, pure: requests to build, what the bytes of an answer mean. The only door to cattrs and orjson.
+"""Pure: requests to build, what the bytes of an answer mean. The only door to cattrs and orjson.
 
 Facts of the service: the pages "Query a fine-tuning job" and "List fine-tuning jobs"
 (https://www.alibabacloud.com/help/en/model-studio/get-fine-tuning-job-api).

@@ -1,4 +1,4 @@
-"""Floor 5, public: for tests of programs that use this library, without a key and without the network.
+"""For tests of programs that use this library, without a key and without the network.
 
 async with Simulator() as service, service.client() as client:
     job_id = service.add_job([(0, "RUNNING"), (30, "SUCCEEDED")])

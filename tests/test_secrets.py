@@ -153,7 +153,8 @@ def _echoing(kind: str, key: str) -> Answer:
 _RAISING = [
     "400", "401", "403", "404", "409", "429", "500", "503", "302", "200 with a code", "reason phrase",
     "HTML", "content type", "encoding", "broken gzip", "another job", "no status", "a list",
-    "garbage status line", "garbage header", "garbage chunk", "cut body", "stalled body", "stalled", "reset", "closed",
+    "garbage status line", "garbage header", "garbage chunk", "cut body", "stalled body", "stalled",
+    "reset", "closed",
 ]  # fmt: skip
 
 

@@ -182,7 +182,7 @@ class RateLimit:
     def __init__(self, rate: float) -> None:
         self._rate = rate
         self._tokens = max(1.0, rate)
-        self._at = 0.0
+        self._at = float("-inf")
 
     def admits(self, now: float) -> bool:
         """Whether a request at `now` is within the limit; if so it counts."""

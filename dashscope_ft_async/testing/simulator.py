@@ -44,7 +44,7 @@ class Simulator:
         self._limit = None if rate_limit is None else RateLimit(rate_limit)
         self._jobs: dict[str, SimulatedJob] = {}
         self._faults: deque[Fault] = deque()
-        self._throttled_until = 0.0
+        self._throttled_until = float("-inf")
         self._throttle = THROTTLED
         self._runner: web.AppRunner | None = None
         self._started = 0.0

@@ -51,6 +51,8 @@ _T = TypeVar("_T")
 _WIDTH = 32
 """Polls under way at once, at most."""
 _DAY = 86_400.0
+_STALE_PAGES = 10
+"""Pages in a row without a new job: new jobs may shift some, but not so many."""
 
 
 class FineTuneClient:
@@ -217,16 +219,18 @@ class FineTuneClient:
 
     async def _iter_jobs(self, model: str | None, page_size: int) -> AsyncGenerator[FineTuneJob, None]:
         seen: set[str] = set()
-        page_no = 0
+        page_no = stale = 0
         while True:
             page_no += 1
             page = await self.list(page_no, page_size, model=model)
-            fresh = [job for job in page.jobs if job.job_id not in seen]
-            for job in fresh:
-                seen.add(job.job_id)
-                yield job
-            last = not fresh if page.total is None else page_no * page.page_size >= page.total
-            if last or not page.jobs:
+            stale += 1
+            for job in page.jobs:
+                if job.job_id not in seen:
+                    stale = 0
+                    seen.add(job.job_id)
+                    yield job
+            last = stale if page.total is None else page_no * page.page_size >= page.total
+            if last or not page.jobs or stale >= _STALE_PAGES:
                 return
 
     # --- one wait -----------------------------------------------------------------------------------
@@ -491,7 +495,12 @@ def _checked_timeout(timeout: float | None) -> float | None:
 
 
 def _is_seconds(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return isfinite(value)
+    except OverflowError:  # an int beyond every float
+        return False
 
 
 def _checked(value: _T, kind: type[_T], name: str) -> _T:

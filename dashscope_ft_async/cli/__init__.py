@@ -1,4 +1,4 @@
-"""Floor 6: the command ``dashscope-ft``. Nobody imports it, and it needs the extra ``cli``."""
+"""The command ``dashscope-ft``. Nobody imports it, and it needs the extra ``cli``."""
 
 from __future__ import annotations
 

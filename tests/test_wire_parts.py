@@ -1,0 +1,223 @@
+"""The small parts of the wire: when to come back, compression, text, and the gate's arithmetic."""
+
+from __future__ import annotations
+
+import gzip
+import tracemalloc
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dashscope_ft_async import (
+    APIConnectionError,
+    APIResponseValidationError,
+    DashScopeFTError,
+    RateLimitError,
+    RetryPolicy,
+)
+from dashscope_ft_async._wire import (
+    BODY_LIMIT,
+    Response,
+    decode_job,
+    decode_page,
+    inflate,
+    redact,
+    scan_page,
+)
+from dashscope_ft_async._wire.headers import retry_after
+from dashscope_ft_async.gate import Gate
+
+NOON = "Wed, 21 Oct 2026 12:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "20"}, 20),
+        ({"retry-after": " 1.5 "}, 1.5),
+        ({"retry-after": "0"}, 0),
+        ({"retry-after-ms": "250"}, 0.25),
+        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
+        ({"retry-after-ms": "x", "retry-after": "9"}, 9),
+        ({"retry-after": "-5"}, None),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": "9" * 400}, None),
+        ({"retry-after": "86400"}, 86400),
+        ({"retry-after": "Wed, 21 Oct 2026 12:00:30 GMT", "date": NOON}, 30),
+        ({"retry-after": "Wed, 21 Oct 2026 11:00:00 GMT", "date": NOON}, 0),
+        ({"retry-after": "Wed, 99 Oct 2026 12:00:30 GMT", "date": NOON}, None),
+    ],
+)
+def test_retry_after_in_all_its_forms(headers: dict[str, str], seconds: float | None) -> None:
+    assert retry_after(Response(429, headers, b"")) == seconds
+
+
+def test_a_date_without_the_answers_own_is_compared_with_our_clock() -> None:
+    noon = 1792584000.0
+
+    assert retry_after(Response(429, {"retry-after": NOON}, b"", noon - 60)) == 60
+
+
+def test_compressed_bodies_are_inflated() -> None:
+    deflated = zlib.compress(b"b" * 10)
+
+    assert inflate(gzip.compress(b"a" * 10) + gzip.compress(b"c"), "gzip") == b"a" * 10 + b"c"
+    assert inflate(deflated, " Deflate ") == b"b" * 10
+    assert inflate(b"", "gzip") == b""
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding"),
+    [(b"nonsense", "gzip"), (gzip.compress(b"a" * 99)[:-12], "gzip"), (b"x", "br"), (b"x", "\n")],
+    ids=["garbage", "cut", "unknown", "odd"],
+)
+def test_broken_compression_is_told(body: bytes, encoding: str) -> None:
+    with pytest.raises(APIResponseValidationError):
+        inflate(body, encoding)
+
+
+def test_a_bomb_is_stopped_while_it_goes_off() -> None:
+    bomb = gzip.compress(b"\0" * (256 * 1024 * 1024))
+    tracemalloc.start()
+
+    with pytest.raises(APIResponseValidationError, match="larger"):
+        inflate(bomb, "gzip")
+
+    assert tracemalloc.get_traced_memory()[1] < 4 * BODY_LIMIT
+    tracemalloc.stop()
+
+
+def test_many_small_bombs_are_one() -> None:
+    with pytest.raises(APIResponseValidationError, match="larger"):
+        inflate(gzip.compress(b"\0" * (1024 * 1024)) * 9, "gzip")
+
+
+def test_what_looks_like_a_key_is_struck_out() -> None:
+    assert redact("key sk-0123456789abcdef is wrong") == "key sk-*** is wrong"
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    max_leaves=9,
+)
+headers = st.dictionaries(
+    st.sampled_from(["retry-after", "retry-after-ms", "x-request-id", "content-type", "date"]), st.text()
+)
+
+
+@given(status=st.integers(100, 599), sent=headers, body=st.binary(max_size=200))
+def test_any_bytes_are_a_value_or_one_of_our_errors(status: int, sent: dict[str, str], body: bytes) -> None:
+    for decode in (
+        lambda r: decode_job(r, "ft-1"),
+        lambda r: decode_page(r, 1, 10),
+        lambda r: scan_page(r, 10),
+    ):
+        try:
+            decode(Response(status, sent, body))
+        except DashScopeFTError as error:
+            assert str(error).isprintable()
+
+
+@given(
+    status=st.sampled_from([200, 404, 500]),
+    output=values,
+    code=values,
+    name=st.sampled_from(["output", "error"]),
+)
+def test_any_json_is_a_value_or_one_of_our_errors(
+    status: int, output: object, code: object, name: str
+) -> None:
+    import orjson
+
+    try:
+        body = orjson.dumps({name: output, "code": code, "message": output})
+    except TypeError:
+        return
+    for decode in (
+        lambda r: decode_job(r, "ft-1"),
+        lambda r: decode_page(r, 1, 10),
+        lambda r: scan_page(r, 10),
+    ):
+        try:
+            decode(Response(status, {}, body))
+        except DashScopeFTError as error:
+            assert str(error).isprintable()
+
+
+FIELDS = [
+    "status", "job_name", "finetuned_output", "training_file_ids", "hyper_parameters", "create_time",
+    "end_time", "usage", "output_cnt", "code", "extra", "raw_status", "request_id", "jobs_name",
+]  # fmt: skip
+
+
+@given(odd=st.dictionaries(st.sampled_from(FIELDS), values, max_size=6))
+def test_a_job_with_any_fields_is_a_job_or_one_of_our_errors(odd: dict[str, object]) -> None:
+    import orjson
+
+    try:
+        body = orjson.dumps({"output": {"job_id": "ft-1", "status": "RUNNING", **odd}})
+    except TypeError:
+        return
+    try:
+        job = decode_job(Response(200, {}, body), "ft-1")
+    except APIResponseValidationError as error:
+        assert "@ $.output" in str(error)
+        assert "status" in odd
+    else:
+        assert job.job_id == "ft-1"
+
+
+# --- the gate ---------------------------------------------------------------------------------------
+
+
+def test_the_gate_opens_by_one_more_with_each_good_answer() -> None:
+    gate = Gate(RetryPolicy(), 4)
+    windows = [gate.window]
+    for second in range(5):
+        gate.saw(object(), began=second, now=second + 0.5, u=0.5)
+        windows.append(gate.window)
+
+    assert windows == [1, 2, 3, 4, 4, 4]
+
+
+def test_a_volley_of_refusals_is_one_lesson() -> None:
+    gate = Gate(RetryPolicy(wait=lambda state: 10.0 * state.attempt_number), 32)
+    for at in (1.0, 1.1, 1.2):
+        gate.saw(RateLimitError(status=429), began=0.0, now=at, u=0.5)
+    assert gate.opens_at == pytest.approx(11.2)
+
+    gate.saw(RateLimitError(status=429), began=20.0, now=21.0, u=0.5)
+    assert gate.opens_at == 41.0
+
+
+def test_refusals_teach_a_rate_and_good_answers_raise_it() -> None:
+    gate = Gate(RetryPolicy(), 32)
+    for n in range(100):
+        gate.sent(n / 100)
+    gate.saw(RateLimitError(status=429), began=0.5, now=1.0, u=0)
+    assert gate.rate == pytest.approx(70)
+
+    gate.saw(object(), began=2.0, now=11.0, u=0)
+    assert gate.rate == pytest.approx(80)
+    for minute in range(1, 40):
+        gate.saw(object(), began=60.0 * minute, now=60.0 * minute + 1, u=0)
+    assert gate.rate == float("inf")
+
+
+def test_attempts_to_connect_count_until_the_first_answer() -> None:
+    gate = Gate(RetryPolicy(attempts=2), 32)
+    refused = APIConnectionError(never_connected=True)
+    gate.saw(refused, began=0, now=1, u=0.5)
+    assert not gate.hopeless
+    gate.saw(refused, began=2, now=3, u=0.5)
+    assert gate.hopeless
+
+    gate.saw(APIConnectionError("reset"), began=4, now=5, u=0.5)
+    gate.saw(refused, began=6, now=7, u=0.5)
+    assert not gate.hopeless

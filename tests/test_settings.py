@@ -105,8 +105,9 @@ BAD_HEADERS = [
 @pytest.mark.parametrize("name", ["api_key", "workspace"])
 @pytest.mark.parametrize("value", BAD_HEADERS, ids=repr)
 def test_a_header_with_odd_characters_is_refused_and_not_shown(name: str, value: str) -> None:
+    arguments: dict[str, Any] = {"api_key": KEY, name: value}
     with pytest.raises(ConfigurationError) as caught:
-        settings(**{"api_key": KEY, name: value})
+        settings(**arguments)
 
     shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
     assert name in shown
@@ -212,7 +213,7 @@ def test_an_unknown_region_names_the_known_ones(region: str) -> None:
     ],
 )
 def test_the_host_comes_from_the_arguments_then_the_environment(
-    arguments: dict[str, str], environ: dict[str, str], host: str
+    arguments: dict[str, Any], environ: dict[str, str], host: str
 ) -> None:
     assert settings(api_key=KEY, environ=environ, **arguments).host == host
 

@@ -131,14 +131,18 @@ async def outcomes(waits: Sequence[asyncio.Future[FineTuneJob]]) -> list[FineTun
     return await asyncio.gather(*waits, return_exceptions=True)
 
 
-def page_of(jobs: Sequence[FineTuneJob], number: int, size: int = 100, total: int | None = None) -> ScannedPage:
+def page_of(jobs: Sequence[FineTuneJob], number: int, size: int = 100) -> ScannedPage:
     """Page `number` of these jobs, as the list shows them."""
     by_id = {each.job_id: each for each in jobs}
+
+    def read(raw: Mapping[str, object]) -> FineTuneJob:
+        return by_id[str(raw["job_id"])]
+
     rows = [
-        Row({"job_id": each.job_id, "status": each.raw_status, "usage": each.usage}, lambda raw: by_id[raw["job_id"]])
+        Row({"job_id": each.job_id, "status": each.raw_status, "usage": each.usage}, read)
         for each in jobs[(number - 1) * size : number * size]
     ]
-    return ScannedPage(size, len(jobs) if total is None else total, tuple(rows))
+    return ScannedPage(size, len(jobs), tuple(rows))
 
 
 def truthful(job_ids: Sequence[str], script: Script, size: int = 100) -> Listing:

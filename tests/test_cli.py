@@ -40,6 +40,8 @@ from dashscope_ft_async.testing import Fault, Simulator
 from tests.conftest import KEY
 from tests.hub_world import job
 
+MAIN = "from dashscope_ft_async.cli import main; main()"
+
 
 @pytest.fixture
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
@@ -99,7 +101,7 @@ def lines(result: Result) -> list[dict[str, Any]]:
         (["--version"], 0),
         (["wait", "--help"], 0),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+    ids=str,
 )
 @pytest.mark.usefixtures("elsewhere")
 def test_the_exit_code_tells_the_outcome(words: list[str], code: int) -> None:
@@ -181,7 +183,7 @@ def test_the_demo_says_what_happened(words: list[str]) -> None:
 @pytest.mark.usefixtures("elsewhere")
 def test_ctrl_c_is_clean_and_says_how_to_go_on() -> None:
     process = subprocess.Popen(
-        [sys.executable, "-c", "from dashscope_ft_async.cli import main; main()", "wait", "--timeout", "99", "running"],
+        [sys.executable, "-c", MAIN, "wait", "--timeout", "99", "running"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -198,9 +200,8 @@ def test_ctrl_c_is_clean_and_says_how_to_go_on() -> None:
 
 
 def test_a_reader_that_leaves_ends_the_command_quietly() -> None:
-    code = "from dashscope_ft_async.cli import main; main()"
     process = subprocess.Popen(
-        [sys.executable, "-c", code, "demo", "--json", "--speed", "20"],
+        [sys.executable, "-c", MAIN, "demo", "--json", "--speed", "20"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout is not None

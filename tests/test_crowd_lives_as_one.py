@@ -23,6 +23,7 @@ from dashscope_ft_async import (
     JobStatus,
     PollPolicy,
 )
+from dashscope_ft_async._wire import ScannedPage
 from tests.hub_world import Answer, World, job, page_of, truthful
 
 pytestmark = pytest.mark.looptime(start=1000)
@@ -89,7 +90,7 @@ async def lived(crowd: list[Life], *, coalesce: bool, seed: int) -> list[tuple[o
     def script(job_id: str, number: int, now: float) -> Answer:
         return by_id[job_id].answer(job_id, now)
 
-    def listing(number: int, now: float) -> object:
+    def listing(number: int, now: float) -> ScannedPage:
         told = [life.answer(job_id, now) for job_id, life in by_id.items()]
         good = [each for each in told if isinstance(each, FineTuneJob)]
         return page_of(good, number, size=20)
@@ -101,7 +102,7 @@ async def lived(crowd: list[Life], *, coalesce: bool, seed: int) -> list[tuple[o
         width=len(crowd),
         poll=POLICY,
         u=random.Random(seed).random,
-        listing=listing if coalesce else None,  # type: ignore[arg-type]
+        listing=listing if coalesce else None,
     )
 
     async def one(job_id: str, life: Life) -> tuple[object, float]:

@@ -75,7 +75,7 @@ async def test_faults_come_in_order_and_broken_answers_are_broken() -> None:
     async with Simulator() as service:
         job_id = service.add_job(faults=[Fault.error(500, "InternalError"), Fault.stall(7), Fault.cut()])
         service.fail_next(Fault.html(502), Fault.json({"a": 1}, 202))
-        statuses = []
+        statuses: list[int] = []
         async with aiohttp.ClientSession(headers=HEADERS) as session:
             for _ in range(4):
                 async with session.get(f"{service.base_url}/fine-tunes/{job_id}") as response:

@@ -21,7 +21,7 @@ from dashscope_ft_async import (
     WaitTimeoutError,
 )
 from dashscope_ft_async._wire import Row, ScannedPage
-from tests.hub_world import World, ends_at, job, outcomes, page_of, truthful
+from tests.hub_world import Answer, World, ends_at, job, outcomes, page_of, truthful
 
 pytestmark = pytest.mark.looptime(start=1000)
 
@@ -50,12 +50,17 @@ async def test_five_hundred_waits_cost_a_get_each_and_a_few_pages() -> None:
     dice = random.Random(1)
     ends = {job_id: dice.uniform(8, 18) for job_id in ids}
 
-    def script(job_id: str, number: int, now: float) -> object:
+    def script(job_id: str, number: int, now: float) -> Answer:
         return job(job_id, JobStatus.SUCCEEDED if now >= ends[job_id] else JobStatus.RUNNING)
 
     world = World(
-        script, poll=EVERY_2_S, u=dice.random, listing=truthful(ids, script), latency=0.01, page_latency=0.02
-    )  # fmt: skip
+        script,
+        poll=EVERY_2_S,
+        u=dice.random,
+        listing=truthful(ids, script),
+        latency=0.01,
+        page_latency=0.02,
+    )
     ended: dict[str, float] = {}
 
     async def one(job_id: str) -> None:
@@ -79,7 +84,11 @@ async def test_fewer_than_ten_jobs_are_asked_for_one_by_one() -> None:
 
 async def test_jobs_scattered_over_a_long_list_are_asked_for_one_by_one() -> None:
     others = [f"other-{n}" for n in range(2000)]
-    everything = [job_id for n, job_id in enumerate(others) for job_id in ([job_id, IDS[n // 50]] if n % 50 == 0 else [job_id])]
+    everything = [
+        job_id
+        for n, job_id in enumerate(others)
+        for job_id in ([job_id, IDS[n // 50]] if n % 50 == 0 else [job_id])
+    ]
     world = World(running, listing=truthful(everything, running))
 
     await lasting(world, 120, IDS[:40])
@@ -179,7 +188,9 @@ async def test_a_list_never_moves_a_job_backwards() -> None:
     stale = [job(job_id, JobStatus.PENDING) for job_id in IDS]
     fresh = [job(job_id) for job_id in IDS]
     world = World(
-        ends_at(30), poll=EVERY_2_S, listing=lambda number, now: page_of(fresh if now < 5 else stale, number)
+        ends_at(30),
+        poll=EVERY_2_S,
+        listing=lambda number, now: page_of(fresh if now < 5 else stale, number),
     )
     told: list[str] = []
 
@@ -196,7 +207,9 @@ async def test_a_list_never_moves_a_job_backwards() -> None:
 async def test_a_stale_list_hides_no_end_for_longer_than_five_minutes() -> None:
     forever_running = [job(job_id) for job_id in IDS]
     world = World(
-        ends_at(100), u=random.Random(3).random, listing=lambda number, now: page_of(forever_running, number)
+        ends_at(100),
+        u=random.Random(3).random,
+        listing=lambda number, now: page_of(forever_running, number),
     )
     ended: list[float] = []
 
@@ -212,7 +225,7 @@ async def test_a_stale_list_hides_no_end_for_longer_than_five_minutes() -> None:
 async def test_one_contradiction_turns_the_list_off_for_good() -> None:
     forever_running = [job(job_id) for job_id in IDS]
 
-    def script(job_id: str, number: int, now: float) -> object:
+    def script(job_id: str, number: int, now: float) -> Answer:
         ended = job_id == IDS[0] or now > 2000
         return job(job_id, JobStatus.SUCCEEDED if ended else JobStatus.RUNNING)
 
@@ -430,7 +443,7 @@ async def test_max_rate_counts_pages_too() -> None:
 async def test_a_limit_of_the_account_is_learned_and_nothing_is_lost() -> None:
     tokens, at = 50.0, 0.0
 
-    def limited(job_id: str, number: int, now: float) -> object:
+    def limited(job_id: str, number: int, now: float) -> Answer:
         nonlocal tokens, at
         tokens, at = min(50.0, tokens + (now - at) * 50), now
         if tokens < 1:

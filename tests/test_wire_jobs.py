@@ -416,7 +416,8 @@ def test_numbers_of_a_page_may_be_text() -> None:
 
 
 def test_an_odd_optional_field_does_not_cost_the_page() -> None:
-    read = page(jobs=[OUTPUT, {**OUTPUT, "usage": [], "jobs_name": "n"}])
+    odd: dict[str, Any] = {**OUTPUT, "usage": [], "jobs_name": "n"}
+    read = page(jobs=[OUTPUT, odd])
 
     assert [job.job_name for job in read.jobs] == [None, "n"]
     assert read.jobs[1].extra == {"usage": []}

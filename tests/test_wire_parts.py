@@ -6,6 +6,7 @@ import gzip
 import tracemalloc
 import zlib
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -111,13 +112,24 @@ headers = st.dictionaries(
 )
 
 
+def _job(response: Response) -> object:
+    return decode_job(response, "ft-1")
+
+
+def _page(response: Response) -> object:
+    return decode_page(response, 1, 10)
+
+
+def _scanned(response: Response) -> object:
+    return scan_page(response, 10)
+
+
+DECODERS = (_job, _page, _scanned)
+
+
 @given(status=st.integers(100, 599), sent=headers, body=st.binary(max_size=200))
 def test_any_bytes_are_a_value_or_one_of_our_errors(status: int, sent: dict[str, str], body: bytes) -> None:
-    for decode in (
-        lambda r: decode_job(r, "ft-1"),
-        lambda r: decode_page(r, 1, 10),
-        lambda r: scan_page(r, 10),
-    ):
+    for decode in DECODERS:
         try:
             decode(Response(status, sent, body))
         except DashScopeFTError as error:
@@ -133,17 +145,11 @@ def test_any_bytes_are_a_value_or_one_of_our_errors(status: int, sent: dict[str,
 def test_any_json_is_a_value_or_one_of_our_errors(
     status: int, output: object, code: object, name: str
 ) -> None:
-    import orjson
-
     try:
         body = orjson.dumps({name: output, "code": code, "message": output})
     except TypeError:
         return
-    for decode in (
-        lambda r: decode_job(r, "ft-1"),
-        lambda r: decode_page(r, 1, 10),
-        lambda r: scan_page(r, 10),
-    ):
+    for decode in DECODERS:
         try:
             decode(Response(status, {}, body))
         except DashScopeFTError as error:
@@ -158,8 +164,6 @@ FIELDS = [
 
 @given(odd=st.dictionaries(st.sampled_from(FIELDS), values, max_size=6))
 def test_a_job_with_any_fields_is_a_job_or_one_of_our_errors(odd: dict[str, object]) -> None:
-    import orjson
-
     try:
         body = orjson.dumps({"output": {"job_id": "ft-1", "status": "RUNNING", **odd}})
     except TypeError:

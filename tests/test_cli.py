@@ -1,316 +1,645 @@
-"""The command: exit codes, JSON lines, and what it never says."""
-
 from __future__ import annotations
 
 import asyncio
 import io
 import json
-import logging
+import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import suppress
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterator
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
 
+import attrs
 import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
 
 from dashscope_ft_async import (
     APIConnectionError,
+    APIStatusError,
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
     ConfigurationError,
+    DashScopeFTError,
+    FineTuneClient,
     FineTuneJob,
+    InternalServerError,
     JobStatus,
     JobVanishedError,
     NotFoundError,
+    OutageError,
+    PermissionDeniedError,
+    PollPolicy,
     RateLimitError,
+    RetryPolicy,
     WaitTimeoutError,
+    __version__,
+    cli,
 )
-from dashscope_ft_async.cli import commands, main, show, view
-from dashscope_ft_async.cli.board import Board
-from dashscope_ft_async.cli.commands import dashscope_ft
-from dashscope_ft_async.cli.lines import PlainLines
+from dashscope_ft_async.cli import commands, show, view
+from dashscope_ft_async.cli.board import Board, printable
+from dashscope_ft_async.cli.lines import row_json
 from dashscope_ft_async.cli.outcome import Exit, exit_of, go_on_line, most_serious
 from dashscope_ft_async.cli.show import Shown, Terminals
 from dashscope_ft_async.testing import Fault, Simulator
-from tests.conftest import KEY
-from tests.hub_world import job
 
-MAIN = "from dashscope_ft_async.cli import main; main()"
+KEY = "sk-0123456789abcdefSECRET"
+ENDED = [(0.0, "SUCCEEDED")]
+Json = dict[str, Any]
+T = TypeVar("T")
+
+
+class Service:
+    """A simulator in a loop and thread of its own, as the command runs a loop itself."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        self.simulator = Simulator(api_key=KEY)
+        self._run(self.simulator.__aenter__)
+
+    @property
+    def url(self) -> str:
+        return self.simulator.base_url
+
+    def add_job(self, timeline: list[tuple[float, str]], **options: Any) -> str:
+        async def add() -> str:
+            return self.simulator.add_job(timeline, **options)
+
+        return self._run(add)
+
+    def remove_job(self, job_id: str) -> None:
+        self._loop.call_soon_threadsafe(self.simulator.remove_job, job_id)
+
+    def close(self) -> None:
+        self._run(self.simulator.__aexit__)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _run(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        return asyncio.run_coroutine_threadsafe(call(), self._loop).result(10)
 
 
 @pytest.fixture
-def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
-    """A simulator in a loop of its own, and an environment that leads to it."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    simulator = Simulator(api_key=KEY)
+def server() -> Iterator[Service]:
+    service = Service()
+    yield service
+    service.close()
 
-    async def start() -> None:
-        await simulator.__aenter__()
-        simulator.add_job([(0, "SUCCEEDED")], job_id="good")
-        simulator.add_job([(0, "FAILED")], job_id="failed", code="DataError", message="no valid example")
-        simulator.add_job([(0, "CANCELED")], job_id="canceled")
-        simulator.add_job([(0, "RUNNING")], job_id="running")
-        simulator.add_job([(0, "RUNNING")], job_id="stalled", faults=[Fault.stall()] * 3)
 
-    asyncio.run_coroutine_threadsafe(start(), loop).result(5)
+@pytest.fixture(autouse=True)
+def quick_client(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DASHSCOPE_API_KEY", KEY)
-    monkeypatch.setenv("DASHSCOPE_BASE_URL", simulator.base_url)
-    yield simulator
-    asyncio.run_coroutine_threadsafe(simulator.__aexit__(), loop).result(5)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(5)
-    loop.close()
+    monkeypatch.setenv("COLUMNS", "120")
+    quick = partial(
+        FineTuneClient,
+        poll=PollPolicy(initial=0.05, max_interval=0.05, outage_tolerance=0.2),
+        retry=RetryPolicy(initial=0.01, max_delay=0.02),
+    )
+    monkeypatch.setattr(commands, "FineTuneClient", quick)
 
 
-def run(*words: str) -> Result:
-    result = CliRunner().invoke(dashscope_ft, words)
+def run(*args: str) -> Result:
+    result = CliRunner().invoke(commands.dashscope_ft, args)
     assert KEY not in result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    assert "Traceback" not in result.output
     return result
 
 
-def lines(result: Result) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in result.stdout.splitlines()]
+def lines_of(text: str) -> list[Json]:
+    return [json.loads(line) for line in text.splitlines()]
 
 
-@pytest.mark.parametrize(
-    ("words", "code"),
-    [
-        (["wait", "good"], 0),
-        (["wait", "good", "failed"], 1),
-        (["wait", "canceled", "good"], 3),
-        (["wait", "canceled", "failed"], 1),
-        (["wait", "--timeout", "0", "running"], 4),
-        (["wait", "not-there", "good"], 5),
-        (["wait", "a/b", "good"], 2),
-        (["wait"], 2),
-        (["wait", "--timeout", "nan", "good"], 2),
-        (["wait", "--timeout", "1", "--no-timeout", "good"], 2),
-        (["wait", "--region", "mars", "--base-url", "x", "good"], 2),
-        (["get", "good"], 0),
-        (["get", "failed"], 0),
-        (["get", "not-there"], 5),
-        (["get", "--timeout", "0.1", "stalled"], 4),
-        (["get", "--base-url", "http://127.0.0.1:1", "good"], 6),
-        (["--version"], 0),
-        (["wait", "--help"], 0),
-    ],
-    ids=str,
-)
-@pytest.mark.usefixtures("elsewhere")
-def test_the_exit_code_tells_the_outcome(words: list[str], code: int) -> None:
-    result = run(*words)
-
-    assert result.exit_code == code, result.output
+def job_of(status: JobStatus = JobStatus.RUNNING, **fields: Any) -> FineTuneJob:
+    given: Json = {"job_id": "ft-1", "status": status, "raw_status": status.value}
+    return FineTuneJob(**(given | fields))
 
 
-def test_without_a_key_it_says_where_to_put_one() -> None:
-    result = run("get", "ft-1")
-
-    assert (result.exit_code, "DASHSCOPE_API_KEY" in result.stderr) == (2, True)
-
-
-@pytest.mark.usefixtures("elsewhere")
-def test_a_wrong_key_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-wrong0123456789")
-
-    result = run("wait", "-v", "good")
-
-    assert (result.exit_code, "sk-wrong" in result.output) == (5, False)
-
-
-@pytest.mark.usefixtures("elsewhere")
-def test_into_a_pipe_each_change_is_one_json_object() -> None:
-    told = lines(run("wait", "good", "not-there"))
-    by_id = {line["job_id"]: line for line in told}
-
-    assert (by_id["good"]["event"], by_id["good"]["exit_code"]) == ("ended", 0)
-    assert by_id["good"]["job"]["end_time"].startswith("2026-01-05T")
-    assert (by_id["not-there"]["event"], by_id["not-there"]["status"]) == ("error", None)
-    assert by_id["not-there"]["error"]["type"] == "NotFoundError"
-    assert by_id["not-there"]["error"]["http_status"] == 404
-
-
-@pytest.mark.usefixtures("elsewhere")
-def test_on_a_terminal_people_see_tables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (commands, show):
-        monkeypatch.setattr(module, "terminals", lambda: Terminals(stdout=True, stderr=True))
-
-    waited = run("wait", "good", "failed")
-    got = run("get", "good")
-
-    assert re.search(r"failed .*FAILED .*DataError: no valid example", waited.stdout)
-    assert re.search(r"status\s+SUCCEEDED", got.stdout)
-
-
-@pytest.mark.usefixtures("elsewhere")
-def test_with_only_stdout_a_terminal_changes_are_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (commands, show):
-        monkeypatch.setattr(module, "terminals", lambda: Terminals(stdout=True, stderr=False))
-
-    assert re.search(r"s  good  SUCCEEDED", run("wait", "good").stdout)
-
-
-def test_which_views_there_are() -> None:
-    assert Terminals(stdout=True, stderr=True).views(json=False) == Shown(True, False, False)
-    assert Terminals(stdout=True, stderr=True).views(json=True) == Shown(False, True, False)
-    assert Terminals(stdout=False, stderr=True).views(json=True) == Shown(True, True, False)
-    assert Terminals(stdout=False, stderr=False).views(json=False) == Shown(False, False, True)
-    assert isinstance(show.terminals(), Terminals)
-
-
-@pytest.mark.parametrize("words", [["demo"], ["demo", "--json"]], ids=" ".join)
-def test_the_demo_says_what_happened(words: list[str]) -> None:
-    result = run(*words, "--speed", "20")
-
-    assert result.exit_code == 0, result.output
-    if "--json" in words:
-        summary = lines(result)[-1]
-        assert summary["event"] == "summary"
-        assert set(summary["jobs"].values()) == {"SUCCEEDED", "FAILED", "CANCELED"}
-        assert summary["failures_survived"]
-    else:
-        assert "Failures survived:" in result.stdout
-        assert "Requests:" in result.stdout
-
-
-@pytest.mark.usefixtures("elsewhere")
-def test_ctrl_c_is_clean_and_says_how_to_go_on() -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", MAIN, "wait", "--timeout", "99", "running"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )  # fmt: skip
-    assert process.stdout is not None
-    process.stdout.readline()  # the first snapshot is here: the wait is on
-
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=20)
-
-    assert process.returncode == 130
-    assert "dashscope-ft wait --timeout 99 running" in stderr
-    assert "Traceback" not in stderr
-
-
-def test_a_reader_that_leaves_ends_the_command_quietly() -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", MAIN, "demo", "--json", "--speed", "20"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.stdout is not None
-    process.stdout.close()
-    assert process.stderr is not None
-    stderr = process.stderr.read()
-    process.stderr.close()
-
-    assert process.wait(20) == 141
-    assert "Traceback" not in stderr
-
-
-@pytest.mark.parametrize(("missing", "raised"), [("rich", SystemExit), ("numpy", ModuleNotFoundError)])
-def test_a_missing_extra_is_named(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    missing: str,
-    raised: type[BaseException],
-) -> None:
-    monkeypatch.delitem(sys.modules, "dashscope_ft_async.cli.commands")
-
-    class Absent:
-        def find_spec(self, name: str, *_: object) -> None:
-            if name == "dashscope_ft_async.cli.commands":
-                raise ModuleNotFoundError(name=missing)
-
-    monkeypatch.setattr(sys, "meta_path", [Absent(), *sys.meta_path])
-    with pytest.raises(raised):
-        main()
-
-    assert ("pip install 'dashscope-ft-async[cli]'" in capsys.readouterr().err) is (missing == "rich")
-
-
-def test_main_runs_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(sys, "argv", ["dashscope-ft", "--version"])
-    with pytest.raises(SystemExit) as ended:
-        main()
-
-    assert (ended.value.code, "0." in capsys.readouterr().out) == (0, True)
-
-
-# --- decisions --------------------------------------------------------------------------------------
+# --- exit codes -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("outcome", "code"),
     [
-        (job("ft-1", JobStatus.SUCCEEDED), Exit.SUCCEEDED),
-        (job("ft-1", JobStatus.CANCELED), Exit.CANCELED),
-        (job("ft-1", JobStatus.UNRECOGNIZED), Exit.FAILED),
-        (ConfigurationError(), Exit.USAGE),
-        (WaitTimeoutError(), Exit.TIMED_OUT),
-        (JobVanishedError(), Exit.REFUSED),
-        (NotFoundError(status=404), Exit.REFUSED),
-        (RateLimitError(status=429), Exit.UNREACHABLE),
-        (APIConnectionError(), Exit.UNREACHABLE),
+        (job_of(JobStatus.SUCCEEDED), 0),
+        (job_of(JobStatus.FAILED), 1),
+        (job_of(JobStatus.UNRECOGNIZED, raw_status="EXPLODED"), 1),
+        (ConfigurationError("bad id"), 2),
+        (job_of(JobStatus.CANCELED), 3),
+        (WaitTimeoutError("too late"), 4),
+        (AuthenticationError(status=401), 5),
+        (PermissionDeniedError(status=403), 5),
+        (NotFoundError(status=404), 5),
+        (BadRequestError(status=400), 5),
+        (APIStatusError(status=410), 5),
+        (APIStatusError(status=302), 5),
+        (JobVanishedError("gone"), 5),
+        (NotFoundError(status=404, json_body=False), 6),
+        (RateLimitError(status=429), 6),
+        (InternalServerError(status=500), 6),
+        (APIConnectionError("refused"), 6),
+        (APITimeoutError("slow"), 6),
+        (OutageError("long"), 6),
     ],
-    ids=lambda value: type(value).__name__,
+    ids=lambda value: value if isinstance(value, int) else type(value).__name__,
 )
-def test_each_outcome_has_its_code(outcome: Any, code: Exit) -> None:
-    assert exit_of(outcome) is code
+def test_each_outcome_has_its_exit_code(outcome: FineTuneJob | DashScopeFTError, code: int) -> None:
+    assert exit_of(outcome) == code
 
 
-def test_the_most_serious_outcome_wins() -> None:
-    assert most_serious([Exit.TIMED_OUT, Exit.REFUSED, Exit.CANCELED]) is Exit.CANCELED
-    assert most_serious([]) is Exit.SUCCEEDED
+def test_of_several_outcomes_the_most_serious_gives_the_exit_code() -> None:
+    order = [1, 3, 2, 5, 6, 4, 0]
+    for place, code in enumerate(order):
+        assert most_serious(Exit(each) for each in reversed(order[place:])) == code
+    assert most_serious([]) == 0
 
 
-def test_the_line_to_go_on_is_quoted_for_a_shell() -> None:
-    assert go_on_line(["--workspace", "a b"], ["x", "-y"]) == "dashscope-ft wait --workspace 'a b' -- x -y"
-    assert commands.Access("u", None, "w", True, True).words() == [
-        "--base-url", "u", "--workspace", "w", "--json", "--verbose",
-    ]  # fmt: skip
+@pytest.mark.parametrize(("status", "code"), [("SUCCEEDED", 0), ("FAILED", 1), ("CANCELED", 3)])
+def test_wait_exits_by_how_the_job_ended(server: Service, status: str, code: int) -> None:
+    job_id = server.add_job([(0, status)])
+    assert run("wait", "--base-url", server.url, job_id).exit_code == code
 
 
-def test_a_crowd_is_cut_to_the_room_there_is_with_those_that_go_on_first() -> None:
-    board = Board([f"ft-{n}" for n in range(9)], 0.0)
-    board.ended(job("ft-0", JobStatus.SUCCEEDED, model="m", finetuned_output="out"), 5.0)
-    board.seen(job("ft-1", JobStatus.UNRECOGNIZED, raw_status="NEW\nWORD"), 5.0)
-    board.gave_up("ft-2", NotFoundError("gone", status=404, code="NotFound"))
-    board.gave_up("ft-3", WaitTimeoutError("the wait timed out"))
-    console = Console(width=100, file=io.StringIO(), record=True)
-
-    console.print(view.live_table(board, 65.0, 5, "weather"))
-    console.print(view.final_table(board))
-
-    text = console.export_text()
-    assert "4 more not shown" in text
-    assert "weather" in text
-    assert "NEW WORD" in text
-    assert "NotFound: gone" in text
-    assert board.pending == ["ft-1", "ft-4", "ft-5", "ft-6", "ft-7", "ft-8"]
+def test_one_bad_id_does_not_stop_the_others(server: Service) -> None:
+    job_id = server.add_job(ENDED)
+    result = run("wait", "--base-url", server.url, "a/b", job_id, "ft-absent", job_id)
+    events = {line["job_id"]: line for line in lines_of(result.stdout)}
+    assert result.exit_code == 2
+    assert [events[each]["event"] for each in ("a/b", job_id, "ft-absent")] == ["error", "ended", "error"]
+    assert [events[each]["exit_code"] for each in ("a/b", job_id, "ft-absent")] == [2, 0, 5]
+    assert len(result.stderr.splitlines()) == 2
+    assert all(line.startswith("error: ") for line in result.stderr.splitlines())
 
 
-def test_plain_lines_align(capsys: pytest.CaptureFixture[str]) -> None:
-    board = Board(["a", "longer"], time.monotonic())
+def test_timeout_zero_asks_once_and_exits_4(server: Service) -> None:
+    job_id = server.add_job([(0, "RUNNING")])
+    result = run("wait", "--base-url", server.url, "--timeout", "0", job_id)
+    assert result.exit_code == 4
+    assert lines_of(result.stdout)[-1]["status"] == "RUNNING"
+    assert server.simulator.polls(job_id) == 1
 
-    PlainLines(board).tell(board.seen(job("a"), time.monotonic()))
 
-    assert capsys.readouterr().out == "   0.0 s  a       RUNNING\n"
+def test_no_timeout_waits_on(server: Service) -> None:
+    job_id = server.add_job([(0, "RUNNING"), (0.1, "SUCCEEDED")])
+    assert run("wait", "--base-url", server.url, "--no-timeout", job_id).exit_code == 0
 
 
-async def test_the_live_table_leaves_no_task() -> None:
-    console = Console(file=io.StringIO(), force_terminal=True, width=80)
-    async with view.live(console, Board(["ft-1"], 0.0), lambda: "caption"):
-        await asyncio.sleep(0)
+def test_a_refused_key_exits_5_and_is_never_shown(server: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = server.add_job(ENDED)
+    monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-wrong-and-secret")
+    for command in ("wait", "get"):
+        result = run(command, "-v", "--base-url", server.url, job_id)
+        assert result.exit_code == 5
+        assert "InvalidApiKey" in result.stderr
+        assert "sk-wrong" not in result.output
 
-    assert len(asyncio.all_tasks()) == 1
-    with suppress(ValueError), view.logs(console, logging.INFO):
-        logging.getLogger("dashscope_ft_async").info("told")
-        raise ValueError
-    assert isinstance(job("x"), FineTuneJob)
+
+def test_a_job_that_vanishes_exits_5(server: Service) -> None:
+    job_id = server.add_job([(0, "RUNNING")])
+    timer = threading.Timer(0.15, server.remove_job, [job_id])
+    timer.start()
+    result = run("wait", "--base-url", server.url, job_id)
+    timer.join()
+    assert result.exit_code == 5
+    assert lines_of(result.stdout)[-1]["error"]["type"] == "JobVanishedError"
+
+
+@pytest.mark.parametrize("command", ["wait", "get"])
+def test_a_service_that_is_not_there_exits_6(command: str) -> None:
+    result = run(command, "--base-url", "http://127.0.0.1:1", "ft-1")
+    assert result.exit_code == 6
+    assert "Check the base URL" in result.stderr
+
+
+def test_an_outage_exits_6_with_what_was_known(server: Service) -> None:
+    job_id = server.add_job([(0, "RUNNING")], faults=[Fault.error(500)] * 1000)
+    result = run("wait", "--base-url", server.url, job_id)
+    assert result.exit_code == 6
+    assert lines_of(result.stdout)[-1]["error"]["type"] == "OutageError"
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ([], "Usage"),
+        (["wait"], "Missing argument"),
+        (["wait", "--timeout", "-1", "ft-1"], "--timeout"),
+        (["wait", "--timeout", "nan", "ft-1"], "finite"),
+        (["wait", "--timeout", "1", "--no-timeout", "ft-1"], "exclude each other"),
+        (["wait", "--base-url", "https://example.com", "--region", "cn-beijing", "ft-1"], "not both"),
+        (["wait", "--region", "atlantis", "ft-1"], "unknown region"),
+        (["wait", "--api-key", "secret", "ft-1"], "No such option"),
+        (["get", "a b"], "is no job id"),
+        (["get", "--timeout", "0", "ft-1"], "--timeout"),
+    ],
+)
+def test_usage_exits_2(args: list[str], said: str) -> None:
+    result = run(*args)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+@pytest.mark.parametrize("command", ["wait", "get"])
+def test_a_missing_key_exits_2_in_one_line(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DASHSCOPE_API_KEY")
+    result = run(command, "ft-1")
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1
+    assert "DASHSCOPE_API_KEY" in result.stderr
+
+
+# --- what is written --------------------------------------------------------------------------------
+
+
+def test_a_pipe_gets_a_json_line_per_change_and_end(server: Service) -> None:
+    job_id = server.add_job([(0, "PENDING"), (0.15, "RUNNING"), (0.4, "SUCCEEDED")])
+    result = run("wait", "--base-url", server.url, job_id)
+    lines = lines_of(result.stdout)
+    assert [(line["event"], line["status"], line["exit_code"]) for line in lines] == [
+        ("update", "PENDING", None),
+        ("update", "RUNNING", None),
+        ("ended", "SUCCEEDED", 0),
+    ]
+    job = lines[-1]["job"]
+    assert set(job) == set(attrs.fields_dict(FineTuneJob))
+    assert job["usage"] == 279_808
+    assert datetime.fromisoformat(job["end_time"]) >= datetime.fromisoformat(job["create_time"])
+    assert all(datetime.fromisoformat(line["time"]).tzinfo is not None for line in lines)
+    assert result.stderr == ""
+
+
+def test_an_error_line_carries_the_facts_and_the_last_snapshot() -> None:
+    board = Board(["ft-1"], now=0.0)
+    board.seen(job_of(), 1.0)
+    error = NotFoundError("no such job", status=404, code="NotFound", request_id="r-1", job_id="ft-1")
+    line = row_json(board.gave_up("ft-1", error), datetime(2026, 1, 5, tzinfo=UTC))
+    assert (line["event"], line["status"], line["exit_code"]) == ("error", "RUNNING", 5)
+    assert line["time"] == "2026-01-05T00:00:00.000+00:00"
+    message = line["error"].pop("message")
+    assert message.startswith("NotFound: no such job")
+    assert line["error"] == {
+        "type": "NotFoundError",
+        "http_status": 404,
+        "code": "NotFound",
+        "request_id": "r-1",
+    }
+
+
+def test_get_writes_one_json_line_and_exits_0_whatever_the_status(server: Service) -> None:
+    for status, event in (("RUNNING", "update"), ("FAILED", "ended")):
+        job_id = server.add_job([(0, status)])
+        result = run("get", "--base-url", server.url, job_id)
+        (line,) = lines_of(result.stdout)
+        assert (line["event"], line["status"]) == (event, status)
+        assert result.exit_code == 0
+
+
+def test_get_gives_up_in_time(server: Service) -> None:
+    job_id = server.add_job(ENDED, faults=[Fault.stall()])
+    result = run("get", "--base-url", server.url, "--timeout", "0.1", job_id)
+    assert result.exit_code == 4
+    assert "no answer" in result.stderr
+
+
+def test_verbose_logs_one_line_each_to_stderr(server: Service) -> None:
+    job_id = server.add_job(ENDED)
+    result = run("wait", "-v", "--json", "--base-url", server.url, job_id)
+    assert f"INFO job {job_id}: first seen -> SUCCEEDED" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert len(lines_of(result.stdout)) == 1
+
+
+# --- on a terminal ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stdout", "stderr", "as_json", "shown"),
+    [
+        (True, True, False, Shown(live=True, json=False, plain=False)),
+        (True, True, True, Shown(live=False, json=True, plain=False)),
+        (False, True, True, Shown(live=True, json=True, plain=False)),
+        (False, False, True, Shown(live=False, json=True, plain=False)),
+        (True, False, False, Shown(live=False, json=False, plain=True)),
+        (False, True, False, Shown(live=True, json=False, plain=True)),
+    ],
+)
+def test_views_fit_where_the_output_goes(stdout: bool, stderr: bool, as_json: bool, shown: Shown) -> None:
+    assert Terminals(stdout, stderr).views(json=as_json) == shown
+
+
+def on_terminals(monkeypatch: pytest.MonkeyPatch, *, stdout: bool, stderr: bool) -> None:
+    for module in (commands, show):
+        monkeypatch.setattr(module, "terminals", lambda: Terminals(stdout, stderr))
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("TTY_INTERACTIVE", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+
+
+def test_on_a_terminal_the_table_is_live_on_stderr_and_final_on_stdout(
+    server: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_terminals(monkeypatch, stdout=True, stderr=True)
+    good = server.add_job([(0, "RUNNING"), (0.4, "SUCCEEDED")])
+    bad = server.add_job([(0, "FAILED")], code="InvalidFile", message="line 3 [red] \x1b[2Jis not JSON")
+    result = run("wait", "--base-url", server.url, good, bad, "ft-absent")
+    assert result.exit_code == 1
+    assert "RUNNING" in result.stderr
+    assert "error: NotFound" in re.sub(r"\x1b\[\d*m", "", result.stderr)
+    final = result.stdout
+    assert [word in final for word in ("RUNNING", "SUCCEEDED", "FAILED", "not seen yet")] == [0, 1, 1, 1]
+    assert "InvalidFile: line 3 [red] [2Jis not JSON" in final
+    assert "\x1b[3" not in result.output  # NO_COLOR
+
+
+def test_without_a_terminal_on_stderr_changes_are_plain_lines(
+    server: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_terminals(monkeypatch, stdout=True, stderr=False)
+    job_id = server.add_job([(0, "RUNNING"), (0.15, "SUCCEEDED")])
+    result = run("wait", "--base-url", server.url, job_id)
+    lines = [line.split()[2:] for line in result.stdout.splitlines()[:2]]
+    assert lines == [[job_id, "RUNNING"], [job_id, "SUCCEEDED", f"qwen3-14b-{job_id}"]]
+
+
+def test_get_on_a_terminal_shows_the_fields_that_are_set(
+    server: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_terminals(monkeypatch, stdout=True, stderr=True)
+    job_id = server.add_job(ENDED)
+    result = run("get", "--base-url", server.url, job_id)
+    assert "279808" in result.stdout
+    assert "validation_file_ids" not in result.stdout
+    assert run("get", "--base-url", server.url, "ft-absent").stdout == ""
+
+
+def test_terminals_are_what_the_streams_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Screen(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stdout", Screen())
+    monkeypatch.setattr(sys, "stderr", Screen())
+    monkeypatch.setenv("TERM", "xterm")
+    assert show.terminals() == Terminals(stdout=True, stderr=True)
+    monkeypatch.setenv("TERM", "dumb")
+    assert show.terminals() == Terminals(stdout=True, stderr=False)
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert not show.terminals().stdout
+
+
+def rendered(board: Board, room: int) -> str:
+    console = Console(file=io.StringIO(), width=100, color_system=None)
+    console.print(view.live_table(board, 3725.0, room, "note"))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_the_live_table_tells_time_in_status_and_fits_its_room() -> None:
+    board = Board([f"ft-{number}" for number in range(9)], now=0.0)
+    board.seen(job_of(job_id="ft-8"), 0.0)
+    board.seen(job_of(job_id="ft-8", usage=1), 60.0)
+    board.seen(job_of(JobStatus.UNRECOGNIZED, job_id="ft-7", raw_status="PAUSED\n"), 3720.0)
+    for number in range(5):
+        board.ended(job_of(JobStatus.SUCCEEDED, job_id=f"ft-{number}"), 1.0)
+    text = rendered(board, 4)
+    assert "1:02:05" in text
+    assert "PAUSED" in text
+    assert "0:00:05" in text
+    assert "5 more not shown · 5 SUCCEEDED, 2 not seen yet, 1 PAUSED, 1 RUNNING · note" in text
+    assert "ft-0" not in text
+    assert "not shown" not in rendered(board, 9)
+
+
+def test_text_from_elsewhere_is_one_line_without_control_characters() -> None:
+    assert printable("a\x1b[31m\r\n b\tc\u202e") == "a [31m b c"
+
+
+# --- interruption -----------------------------------------------------------------------------------
+
+
+def test_the_go_on_line_is_quoted_for_a_shell() -> None:
+    line = go_on_line(["--base-url", "https://e/api v1"], ["ft-1", "-x"])
+    assert line == "dashscope-ft wait --base-url 'https://e/api v1' -- ft-1 -x"
+
+
+def command(*args: str) -> list[str]:
+    return [sys.executable, "-c", "from dashscope_ft_async.cli import main; main()", *args]
+
+
+def test_ctrl_c_exits_130_and_says_how_to_go_on(server: Service) -> None:
+    ended, pending = server.add_job(ENDED), server.add_job([(0, "RUNNING")])
+    args = ["--base-url", server.url, "--workspace", "llm-1", "--json", "--timeout", "1234567.5"]
+    with subprocess.Popen(
+        command("wait", *args, ended, pending),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "DASHSCOPE_API_KEY": KEY},
+    ) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline(), process.stdout.readline()]
+        process.send_signal(signal.SIGINT)
+        rest, said = process.communicate(timeout=5)
+    assert process.returncode == 130
+    assert {json.loads(line)["event"] for line in lines} == {"ended", "update"}
+    assert rest == ""
+    head, go_on = said.splitlines()
+    assert head.startswith("Interrupted")
+    go_on_args = shlex.split(go_on)
+    assert go_on_args[:2] == ["dashscope-ft", "wait"]
+    assert sorted(go_on_args[2:]) == sorted([*args, pending])
+    assert KEY not in said
+
+
+def test_a_reader_that_goes_away_ends_the_command_quietly(server: Service) -> None:
+    jobs = [server.add_job(ENDED), server.add_job([(0, "RUNNING"), (3, "SUCCEEDED")])]
+    with subprocess.Popen(
+        command("wait", "--base-url", server.url, *jobs),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "DASHSCOPE_API_KEY": KEY},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        said = process.stderr.read()
+        assert process.wait(timeout=5) == 141
+    assert said == ""
+
+
+def interrupt(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_an_interrupt_outside_the_wait_exits_130_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "Board", interrupt)
+    assert run("wait", "ft-1").exit_code == 130
+
+
+def test_an_interrupt_after_the_last_end_has_nothing_to_go_on_with(
+    server: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def interrupted(*args: Any, **options: Any) -> None:
+        await show.show(*args, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "show", interrupted)
+    result = run("wait", "--base-url", server.url, server.add_job(ENDED))
+    assert (result.exit_code, result.stderr) == (130, "")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--region", "cn-beijing", "--json", "--verbose", "--no-timeout"],
+        ["--base-url", "http://127.0.0.1:9/api/v1", "--workspace", "llm-1", "--timeout", "0.5"],
+        [],
+    ],
+)
+def test_the_go_on_line_has_the_same_options(options: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "show", interrupt)
+    result = run("wait", *options, "ft-1", "ft-2")
+    assert result.exit_code == 130
+    assert shlex.split(result.stderr.splitlines()[-1]) == ["dashscope-ft", "wait", *options, "ft-1", "ft-2"]
+
+
+def test_after_a_broken_pipe_stdout_leads_nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with (tmp_path / "out").open("w", encoding="utf-8") as out:
+
+        def broken(*_: object) -> None:
+            sys.stdout = out
+            raise BrokenPipeError
+
+        monkeypatch.setattr(commands, "Board", broken)
+        assert run("wait", "ft-1").exit_code == 141
+        out.write("what was still in the buffer")
+    assert (tmp_path / "out").read_text(encoding="utf-8") == ""
+
+
+# --- the demo ---------------------------------------------------------------------------------------
+
+
+def test_the_demo_needs_no_settings_and_tells_what_happened() -> None:
+    broken = dict.fromkeys(("BASE_URL", "API_KEY", "WORKSPACE", "REGION"), "no such place")
+    done = subprocess.run(
+        command("demo", "--speed", "50"),
+        capture_output=True,
+        text=True,
+        timeout=10,
+        check=False,
+        env={**os.environ, **{f"DASHSCOPE_{name}": value for name, value in broken.items()}},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    story = done.stdout.partition("What happened:")[2]
+    for words in ("4 SUCCEEDED, 1 FAILED, 1 CANCELED", "Requests: ", "would have taken", "throttled"):
+        assert words in story
+    assert "InvalidTrainingData: line 17" in story
+
+
+def test_the_demo_as_json_ends_with_a_summary() -> None:
+    result = run("demo", "--json", "--speed", "50")
+    *lines, summary = lines_of(result.stdout)
+    ends = {line["job_id"]: line["status"] for line in lines if line["event"] == "ended"}
+    assert result.exit_code == 0
+    assert summary["jobs"] == ends
+    assert sorted(ends.values()) == ["CANCELED", "FAILED", *["SUCCEEDED"] * 4]
+    assert summary["failures_survived"]["throttled"] >= 1
+    assert summary["requests"] > len(ends)
+
+
+def test_the_demo_is_live_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_terminals(monkeypatch, stdout=True, stderr=True)
+    result = run("demo", "--speed", "50")
+    assert result.exit_code == 0
+    assert "failures survived" in result.stderr
+    assert "WARNING" not in result.stderr
+    assert "What happened:" in result.stdout
+
+
+# --- the extra --------------------------------------------------------------------------------------
+
+
+def test_the_version_and_help_are_told() -> None:
+    assert __version__ in run("--version").stdout
+    for args in (["--help"], ["wait", "--help"], ["get", "--help"]):
+        text = run(*args).stdout
+        assert "DASHSCOPE_API_KEY" in text
+        assert "--api-key" not in text
+
+
+@pytest.mark.parametrize("absent", ["click", "rich"])
+def test_without_the_extra_one_line_says_what_to_install(
+    absent: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing(monkeypatch, absent)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "pip install 'dashscope-ft-async[cli]'" in line
+
+
+def test_another_missing_module_is_not_blamed_on_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    missing(monkeypatch, "aiohttp")
+    with pytest.raises(ModuleNotFoundError, match="aiohttp"):
+        cli.main()
+
+
+def missing(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.delitem(sys.modules, "dashscope_ft_async.cli.commands")
+    loader = Failing(ModuleNotFoundError(f"No module named {name!r}", name=name))
+    monkeypatch.setattr(sys, "meta_path", [loader, *sys.meta_path])
+
+
+class Failing:
+    """An importer in whose hands the command's module fails."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name == "dashscope_ft_async.cli.commands":
+            raise self._error
+
+
+def test_an_interrupt_while_importing_exits_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "dashscope_ft_async.cli.commands")
+    monkeypatch.setattr(sys, "meta_path", [Failing(KeyboardInterrupt()), *sys.meta_path])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 130
+
+
+def test_main_runs_the_command_and_survives_a_narrow_encoding(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["dashscope-ft", "--version"])
+    narrow = io.TextIOWrapper(io.BytesIO(), "ascii")
+    monkeypatch.setattr(sys, "stdout", narrow)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 0
+    assert narrow.errors == "backslashreplace"
+
+
+def test_the_library_imports_none_of_the_extra() -> None:
+    code = (
+        "import sys, dashscope_ft_async, dashscope_ft_async.testing; "
+        "print({'click', 'rich'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -32,6 +32,11 @@ class Row:
     """The job's own exit code, once its wait is over."""
 
     @property
+    def name(self) -> str:
+        """The id to show; what was typed may be none."""
+        return printable(self.job_id)
+
+    @property
     def status(self) -> str:
         """The status to show."""
         if self.job is None:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from math import isfinite
+from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
@@ -29,6 +30,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 DAY = 86_400.0
 GET_PATIENCE = 60.0
+SILENT = logging.CRITICAL + 1
 
 
 class _Group(click.Group):
@@ -41,7 +43,8 @@ class _Group(click.Group):
             ctx.exit(Exit.INTERRUPTED)
         except BrokenPipeError:
             # The interpreter flushes stdout once more on its way out.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            with Path(os.devnull).open("wb") as nowhere:
+                os.dup2(nowhere.fileno(), sys.stdout.fileno())
             ctx.exit(Exit.READER_GONE)
 
 
@@ -77,8 +80,8 @@ class Access:
 
     @property
     def log_level(self) -> int:
-        """From which level on the log is shown."""
-        return logging.INFO if self.verbose else logging.WARNING
+        """From which level on the log is shown: what ends a wait is told anyway, and once is enough."""
+        return logging.INFO if self.verbose else SILENT
 
 
 def _seconds(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
@@ -89,7 +92,7 @@ def _seconds(_: click.Context, __: click.Parameter, value: float | None) -> floa
 
 def _access(command: _F) -> _F:
     for option in (
-        click.option("-v", "--verbose", is_flag=True, help="Log to stderr what happens."),
+        click.option("-v", "--verbose", is_flag=True, help="Log changes and trouble to stderr."),
         click.option("--json", is_flag=True, help="JSON lines on stdout, also on a terminal."),
         click.option("--workspace", metavar="ID", help="Workspace; else DASHSCOPE_WORKSPACE."),
         click.option(
@@ -244,5 +247,5 @@ def demo(as_json: bool, speed: float) -> None:
         return report.exit
 
     # The faults are part of the play: they are counted at the end, not logged one by one.
-    with view.logs(console, logging.CRITICAL):
+    with view.logs(console, SILENT):
         raise SystemExit(_run(run, console))

@@ -93,14 +93,14 @@ class Report:
 
     def text(self) -> list[str]:
         """The last lines of ``demo``."""
-        width = max(len(row.job_id) for row in self.rows)
+        width = max(len(row.name) for row in self.rows)
         ends = Counter(row.status for row in self.rows)
         told = ", ".join(f"{number} {status}" for status, number in ends.most_common())
         kinds = ", ".join(f"{number} {kind}" for kind, number in self.failures.most_common())
         return [
             "",
             "What happened:",
-            *(f"  {row.job_id:{width}}  {row.status:9}  {row.result}".rstrip() for row in self.rows),
+            *(f"  {row.name:{width}}  {row.status:9}  {row.result}".rstrip() for row in self.rows),
             "",
             f"{len(self.rows)} jobs followed to their ends in {self.seconds:.1f} s: {told}.",
             f"Requests: {self.requests}. Asking once a second for each job would have taken {self.naive}.",

@@ -48,11 +48,7 @@ async def follow(
             try:
                 row = board.ended(await end, time.monotonic())
             except DashScopeFTError as error:
-                row = _over(board, error)
+                if error.job_id not in board.rows:
+                    raise
+                row = board.gave_up(error.job_id, error)
             tell(row)
-
-
-def _over(board: Board, error: DashScopeFTError) -> Row:
-    if error.job_id not in board.rows:
-        raise error
-    return board.gave_up(error.job_id, error)

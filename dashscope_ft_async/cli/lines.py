@@ -73,11 +73,9 @@ class PlainLines:
 
     def __init__(self, board: Board) -> None:
         self._started = time.monotonic()
-        self._width = max(len(printable(job_id)) for job_id in board.rows)
+        self._width = max(len(row.name) for row in board.rows.values())
 
     def tell(self, row: Row) -> None:
         """Write what is new."""
         after = time.monotonic() - self._started
-        click.echo(
-            f"{after:6.1f} s  {printable(row.job_id):{self._width}}  {row.status:9}  {row.result}".rstrip()
-        )
+        click.echo(f"{after:6.1f} s  {row.name:{self._width}}  {row.status:9}  {row.result}".rstrip())

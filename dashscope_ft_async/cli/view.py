@@ -52,9 +52,7 @@ def live_table(board: Board, now: float, room: int, caption: str) -> Group:
     rows = board.shown(room)
     for row in rows:
         in_status = "" if row.exit is not None else elapsed(now - row.since)
-        table.add_row(
-            Text(printable(row.job_id)), Text(row.model), coloured(row), in_status, Text(row.result)
-        )
+        table.add_row(Text(row.name), Text(row.model), coloured(row), in_status, Text(row.result))
     for column in table.columns:
         column.no_wrap, column.overflow = True, "ellipsis"
     hidden = len(board.rows) - len(rows)
@@ -68,7 +66,7 @@ def final_table(board: Board) -> Table:
     for row in board.rows.values():
         duration = None if row.job is None else row.job.duration
         took = "" if duration is None else elapsed(duration.total_seconds())
-        table.add_row(Text(printable(row.job_id)), Text(row.model), coloured(row), took, Text(row.result))
+        table.add_row(Text(row.name), Text(row.model), coloured(row), took, Text(row.result))
     return table
 
 

@@ -21,10 +21,11 @@ async def follow(wait: Wait, on_update: OnUpdate | None) -> FineTuneJob:
     """The terminal job; each change goes through `on_update`, in this coroutine, on its way."""
     if on_update is None:
         return await wait.ended
-    async for job in wait.changes():
-        answer = on_update(job)
-        if inspect.isawaitable(answer):
-            await answer
+    async with aclosing(wait.changes()) as changes:  # or what the callback raises leaves it to the loop
+        async for job in changes:
+            answer = on_update(job)
+            if inspect.isawaitable(answer):
+                await answer
     return wait.ended.result()
 
 

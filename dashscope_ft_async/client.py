@@ -317,8 +317,9 @@ class FineTuneClient:
         self, job_id: str, timeout: float | None, poll: PollPolicy | None
     ) -> AsyncGenerator[FineTuneJob, None]:
         with self._wait(job_id, timeout, poll) as wait:
-            async for snapshot in wait.changes():
-                yield snapshot
+            async with aclosing(wait.changes()) as changes:
+                async for snapshot in changes:
+                    yield snapshot
 
     # --- many waits ---------------------------------------------------------------------------------
 

@@ -9,9 +9,9 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Iterable, Sequence
 from contextlib import aclosing
-from math import isfinite
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, overload
 
+from dashscope_ft_async._checks import checked, checked_timeout, is_seconds
 from dashscope_ft_async._crowd import Ended, OnUpdate, follow, in_order_of_ending, only_ended
 from dashscope_ft_async._journal import Journal
 from dashscope_ft_async._retrying import retried
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 
 __all__ = ["FineTuneClient"]
 
-_T = TypeVar("_T")
 _WIDTH = 32
 """Polls under way at once, at most."""
 _DAY = 86_400.0
@@ -114,12 +113,12 @@ class FineTuneClient:
             raise ConfigurationError(
                 f"{', '.join(clashes)} cannot be given with session=: they belong to that session."
             )
-        if not _is_seconds(timeout) or timeout <= 0:
+        if not is_seconds(timeout) or timeout <= 0:
             raise ConfigurationError(f"timeout must be seconds greater than 0, not {timeout!r}.")
-        self._retry = _checked(retry or RetryPolicy(), RetryPolicy, "retry")
+        self._retry = checked(retry or RetryPolicy(), RetryPolicy, "retry")
         self._timeout = timeout
         self._policy_of_all = WaitPolicy(
-            _checked(poll or PollPolicy(), PollPolicy, "poll"), self._retry, timeout
+            checked(poll or PollPolicy(), PollPolicy, "poll"), self._retry, timeout
         )
         self._session = Session(
             settings(
@@ -136,7 +135,7 @@ class FineTuneClient:
             ssl=ssl,
             trace_configs=trace_configs,
         )
-        if max_rate is not None and (not _is_seconds(max_rate) or max_rate <= 0):
+        if max_rate is not None and (not is_seconds(max_rate) or max_rate <= 0):
             raise ConfigurationError(f"max_rate must be requests per second above 0, not {max_rate!r}.")
         self._coalesce = bool(coalesce)
         self._gate = Gate(self._retry, _WIDTH, max_rate)
@@ -309,7 +308,7 @@ class FineTuneClient:
         newest snapshot next. Parameters and errors are those of `wait_for_terminal`; the time counts
         from the first step.
         """
-        _checked_timeout(timeout)
+        checked_timeout(timeout)
         self._policy(poll)
         return self._watch(job_id_of(job), timeout, poll)
 
@@ -422,7 +421,7 @@ class FineTuneClient:
         limit: int | None,
     ) -> AsyncGenerator[tuple[str, Ended], None]:
         policy = self._policy(poll)
-        _checked_timeout(timeout)
+        checked_timeout(timeout)
         if limit is not None and (type(limit) is not int or limit < 1):
             raise ConfigurationError(f"limit must be a whole number from 1, or None, not {limit!r}.")
 
@@ -439,13 +438,13 @@ class FineTuneClient:
 
     def _wait(self, job_id: str, timeout: float | None, poll: PollPolicy | None) -> Wait:
         policy = self._policy(poll)
-        _checked_timeout(timeout)
+        checked_timeout(timeout)
         return self._driver().wait(job_id, policy, _deadline(timeout))
 
     def _policy(self, poll: PollPolicy | None) -> WaitPolicy:
         if poll is None:
             return self._policy_of_all
-        return WaitPolicy(_checked(poll, PollPolicy, "poll"), self._retry, self._timeout)
+        return WaitPolicy(checked(poll, PollPolicy, "poll"), self._retry, self._timeout)
 
     def _driver(self) -> Hub:
         self._session.check_usable()
@@ -487,24 +486,3 @@ class FineTuneClient:
 
 def _deadline(timeout: float | None) -> float | None:
     return None if timeout is None else asyncio.get_running_loop().time() + timeout
-
-
-def _checked_timeout(timeout: float | None) -> float | None:
-    if timeout is not None and (not _is_seconds(timeout) or timeout < 0):
-        raise ConfigurationError(f"timeout must be seconds from 0, or None for ever, not {timeout!r}.")
-    return timeout
-
-
-def _is_seconds(value: object) -> bool:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return False
-    try:
-        return isfinite(value)
-    except OverflowError:  # an int beyond every float
-        return False
-
-
-def _checked(value: _T, kind: type[_T], name: str) -> _T:
-    if not isinstance(value, kind):
-        raise ConfigurationError(f"{name} must be a {kind.__name__}, not {value!r}.")
-    return value

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1] / PACKAGE
 FLOORS = (
     {"models", "_version"},
     {"errors"},
-    {"_wire", "policy", "_settings"},
+    {"_wire", "policy", "_settings", "_checks"},
     {"gate", "_journal", "_roster", "_watch"},
     {"session", "_retrying", "_lister"},
     {"hub"},
@@ -32,7 +32,7 @@ DOORS = {
     "click": {"cli"},
     "rich": {"cli"},
 }
-PURE = {"models", "errors", "_wire", "policy", "gate", "_roster"}
+PURE = {"models", "_checks", "errors", "_wire", "policy", "gate", "_roster"}
 CLOCKS_AND_CHANCE = {"asyncio", "time", "random", "socket"}
 
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")

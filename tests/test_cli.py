@@ -423,6 +423,16 @@ def test_the_live_table_tells_time_in_status_and_fits_its_room() -> None:
     assert "not shown" not in rendered(board, 9)
 
 
+def test_in_a_narrow_live_table_the_result_gives_way_first() -> None:
+    board = Board(["ft-202410291653-1c7f"], now=0.0)
+    error = NotFoundError("no such job " * 9, status=404, job_id="ft-202410291653-1c7f")
+    board.gave_up("ft-202410291653-1c7f", error)
+    lines = [line for line in rendered(board, 4).splitlines() if "ft-" in line]
+    assert len(lines) == 1
+    assert lines[0].split()[:4] == ["ft-202410291653-1c7f", "not", "seen", "yet"]
+    assert lines[0].rstrip().endswith("…")
+
+
 def test_text_from_elsewhere_is_one_line_without_control_characters() -> None:
     assert printable("a\x1b[31m\r\n b\tc\u202e") == "a [31m b c"
 

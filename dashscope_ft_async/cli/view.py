@@ -52,8 +52,10 @@ def live_table(board: Board, now: float, room: int, caption: str) -> Group:
     rows = board.shown(room)
     for row in rows:
         in_status = "" if row.exit is not None else elapsed(now - row.since)
-        table.add_row(Text(row.name), Text(row.model), coloured(row), in_status, Text(row.result))
-    for column in table.columns:
+        result = Text(row.result, no_wrap=True, overflow="ellipsis")
+        table.add_row(Text(row.name), Text(row.model), coloured(row), in_status, result)
+    # Where width is short, rich takes it first from the columns that may wrap: here, from the results.
+    for column in table.columns[:-1]:
         column.no_wrap, column.overflow = True, "ellipsis"
     hidden = len(board.rows) - len(rows)
     parts = [f"{hidden} more not shown" if hidden else "", board.tally(), caption]

@@ -164,4 +164,5 @@ def logs(console: Console, level: int) -> Generator[None, None, None]:
         yield
     finally:
         logger.removeHandler(handler)
-        logger.level, logger.propagate = before
+        logger.setLevel(before[0])  # not by assignment: loggers remember what is enabled
+        logger.propagate = before[1]

@@ -105,3 +105,197 @@ async def test_mistakes_in_a_script_are_told() -> None:
     with pytest.raises(ValueError, match="already"):
         service.add_job(job_id="ft-1")
     await service.__aexit__()
+
+
+# --- every fault, seen from outside ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "kind", "body"),
+    [
+        (Fault.error(500, "InternalError", "oh"), 500, "application/json", b'"code": "InternalError"'),
+        (Fault.error(418), 418, "application/json", b""),
+        (Fault.html(), 502, "text/html", b"<html>"),
+        (Fault.json({"a": [1]}), 200, "application/json", b'{"a": [1]}'),
+        (Fault.raw(b"\xff{", 203), 203, "application/json", b"\xff{"),
+        (Fault.stall(9), 200, "application/json", b'"status": "RUNNING"'),
+    ],
+    ids=["error", "error without a body", "html", "json", "raw", "stall"],
+)
+async def test_a_fault_is_what_its_name_says_and_happens_once(
+    fault: Fault, status: int, kind: str, body: bytes
+) -> None:
+    async with Simulator() as service, aiohttp.ClientSession(headers=HEADERS) as session:
+        url = f"{service.base_url}/fine-tunes/{service.add_job([(0, 'RUNNING')], faults=[fault])}"
+        async with session.get(url) as response:
+            seen = (response.status, response.content_type, body in await response.read())
+        async with session.get(url) as response:
+            after = (await response.json())["output"]["status"]
+
+    assert seen == (status, kind, True)
+    assert after == "RUNNING"
+
+
+@pytest.mark.parametrize(
+    ("fault", "statuses"), [(Fault.reset(), [0, 0]), (Fault.cut(), [200])], ids=["reset", "cut"]
+)
+async def test_a_broken_connection_is_in_the_log_of_requests(fault: Fault, statuses: list[int]) -> None:
+    async with Simulator() as service:
+        service.fail_next(fault, *[fault] * (len(statuses) - 1))
+        with pytest.raises(
+            (aiohttp.ClientPayloadError, aiohttp.ClientOSError, aiohttp.ServerDisconnectedError)
+        ):
+            await ask(service, "/fine-tunes")
+
+        assert [seen.status for seen in service.requests] == statuses
+
+
+async def test_a_stall_without_an_end_lasts_as_long_as_the_simulator() -> None:
+    async with Simulator() as service:
+        service.fail_next(Fault.stall())
+        asking = asyncio.create_task(ask(service, "/fine-tunes"))
+        await asyncio.sleep(200)
+        assert not asking.done()
+    with pytest.raises(aiohttp.ClientError):
+        await asking
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "sent"), [(5, "5"), (0.5, "0.5"), ("soon", "soon"), (None, None)], ids=str
+)
+@pytest.mark.parametrize("way", ["fault", "throttle"])
+async def test_a_retry_after_is_sent_as_given(
+    way: str, retry_after: float | str | None, sent: str | None
+) -> None:
+    async with Simulator() as service, aiohttp.ClientSession(headers=HEADERS) as session:
+        if way == "fault":
+            service.fail_next(Fault.error(429, "Throttling", retry_after=retry_after))
+        else:
+            service.throttle(10, retry_after=retry_after)
+        async with session.get(f"{service.base_url}/fine-tunes") as response:
+            assert (response.status, response.headers.get("Retry-After")) == (429, sent)
+
+
+async def test_throttling_ends_when_its_time_is_over() -> None:
+    async with Simulator() as service:
+        service.throttle(10)
+        before = await ask(service, "/fine-tunes")
+        await asyncio.sleep(10)
+        after = await ask(service, "/fine-tunes")
+
+    assert (before[0], before[1]["code"], after[0]) == (429, "Throttling", 200)
+
+
+async def test_a_rate_limit_admits_its_rate_and_never_more_than_a_second_of_it() -> None:
+    async with Simulator(rate_limit=5) as service:
+        await asyncio.sleep(100)
+        admitted = 0
+        for _ in range(100):
+            admitted += (await ask(service, "/fine-tunes"))[0] == 200
+            await asyncio.sleep(0.1)
+
+    assert admitted == pytest.approx(5 + 10 * 5, abs=2)
+
+
+# --- pages, keys and the log of requests --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", range(24, 14, -1)),
+        ("?page_no=3", range(4, -1, -1)),
+        ("?page_no=4", []),
+        ("?page_size=100", range(24, -1, -1)),
+    ],
+    ids=["the newest first", "the last page", "beyond", "all"],
+)
+async def test_pages_are_cut_from_the_newest_on(query: str, expected: list[int]) -> None:
+    async with Simulator() as service:
+        ids = [service.add_job() for _ in range(25)]
+        _, body = await ask(service, f"/fine-tunes{query}")
+
+    assert [job["job_id"] for job in body["output"]["jobs"]] == [ids[n] for n in expected]
+    assert body["output"]["total"] == 25
+
+
+async def test_a_page_may_keep_to_a_model() -> None:
+    async with Simulator() as service:
+        service.add_job(model="other")
+        mine = service.add_job(model="mine")
+        _, body = await ask(service, "/fine-tunes?model=mine")
+
+    assert ([job["job_id"] for job in body["output"]["jobs"]], body["output"]["total"]) == ([mine], 1)
+
+
+@pytest.mark.parametrize("value", ["", "Bearer", "Bearer ", "Basic sk-any", "sk-any"], ids=repr)
+async def test_without_a_bearer_key_nothing_is_told(value: str) -> None:
+    async with Simulator() as service:
+        status, body = await ask(service, f"/fine-tunes/{service.add_job()}", {"Authorization": value})
+
+    assert (status, body["code"]) == (401, "InvalidApiKey")
+
+
+async def test_every_request_is_in_the_log_with_its_time_and_status() -> None:
+    async with Simulator() as service:
+        job_id = service.add_job()
+        for path in ("/fine-tunes", f"/fine-tunes/{job_id}", "/fine-tunes/ft-none"):
+            await asyncio.sleep(10)
+            await ask(service, path)
+
+        assert [(round(seen.at), seen.method, seen.path, seen.status) for seen in service.requests] == [
+            (10, "GET", "/api/v1/fine-tunes", 200),
+            (20, "GET", f"/api/v1/fine-tunes/{job_id}", 200),
+            (30, "GET", "/api/v1/fine-tunes/ft-none", 404),
+        ]
+        assert (service.polls(job_id), service.polls("ft-none"), service.polls("ft-other")) == (1, 1, 0)
+
+
+async def test_a_job_moved_by_hand_forgets_the_rest_of_its_timeline() -> None:
+    async with Simulator() as service, service.client() as client:
+        job_id = service.add_job([(0, "RUNNING"), (50, "SUCCEEDED")])
+        await asyncio.sleep(20)
+        service.set_status(job_id, "CANCELING")
+        await asyncio.sleep(100)
+        status = (await client.get(job_id)).raw_status
+
+    assert status == "CANCELING"
+
+
+async def test_fields_given_take_the_place_of_the_usual_ones() -> None:
+    async with Simulator() as service, service.client() as client:
+        job = await client.get(
+            service.add_job(job_id="mine", model="m", surprise=1, training_file_ids=["f"])
+        )
+
+    assert (job.job_id, job.model, job.training_file_ids, job.extra) == (
+        "mine",
+        "m",
+        ("f",),
+        {"surprise": 1},
+    )
+
+
+async def test_the_end_time_is_when_the_job_ended() -> None:
+    async with Simulator() as service, service.client() as client:
+        job_id = service.add_job([(0, "RUNNING"), (3_600, "SUCCEEDED")])
+        await asyncio.sleep(10_000)
+        job = await client.get(job_id)
+
+    assert job.duration is not None
+    assert job.duration.total_seconds() == 3_600
+
+
+async def test_unknown_jobs_cannot_be_moved_or_removed() -> None:
+    async with Simulator() as service:
+        with pytest.raises(KeyError):
+            service.set_status("ft-none", "RUNNING")
+        with pytest.raises(KeyError):
+            service.remove_job("ft-none")
+
+
+async def test_two_simulators_live_side_by_side() -> None:
+    async with Simulator() as one, Simulator() as other:
+        job_id = one.add_job()
+        assert one.base_url != other.base_url
+        assert (await ask(other, f"/fine-tunes/{job_id}"))[0] == 404

@@ -35,7 +35,9 @@ def main() -> int:
         print(f"{scenario}: {SCENARIOS[scenario].about} …", file=sys.stderr, flush=True)
         report["scenarios"][scenario] = SCENARIOS[scenario].run(names, options.quick)
         _keep(report, options.output)
-    print(table(report["scenarios"]))
+    print(table(report["scenarios"], judged=not options.quick))
+    if options.quick:
+        print("\nA quick run: a tenth of what the lines say, or less, so nothing is judged.")
     if not options.scenarios and not options.quick and set(names) == set(OPENERS):
         _keep(report, _RESULTS)
         _draw(report["scenarios"], options.png)

@@ -55,7 +55,11 @@ class Line:
 
     def verdict(self, results: Scenarios) -> str:
         """The number to hold, and whether ours holds it."""
-        value, limit, form = self.value(results, "ours"), self.most, f"≤ {_number(self.most)} {self.unit}"
+        value, limit, form = (
+            self.value(results, "ours"),
+            self.most,
+            f"≤ {_number(self.most)} {self.unit}".strip(),
+        )
         if self.most_ratio is not None:
             value, limit, form = self.ratio(results, "ours"), self.most_ratio, f"≤ {self.most_ratio:g}×"
         if limit is None:
@@ -100,7 +104,7 @@ LINES = (
 )
 
 
-def table(results: Scenarios) -> str:
+def table(results: Scenarios, *, judged: bool = True) -> str:
     """All lines of which something was measured, as a Markdown table."""
     names = [name for name in TITLES if any(name in scenario for scenario in results.values())]
     rows = [
@@ -110,7 +114,7 @@ def table(results: Scenarios) -> str:
     for line in LINES:
         if line.scenario in results:
             cells = " | ".join(_cell(line, results, name) for name in names)
-            rows.append(f"| {line.what} | {cells} | {line.verdict(results)} |")
+            rows.append(f"| {line.what} | {cells} | {line.verdict(results) if judged else ''} |")
     return "\n".join(rows)
 
 

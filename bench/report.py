@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -14,18 +14,13 @@ from bench.probes import Numbers
 
 Scenarios: TypeAlias = dict[str, dict[str, Numbers]]
 """The numbers of each contender in each scenario."""
-Reader: TypeAlias = Callable[[Numbers], float | None]
 
 
-def _at(key: str) -> Reader:
-    return lambda numbers: numbers.get(key)
-
-
-def _requests(numbers: Numbers) -> float | None:
-    """Answered or refused: each counts against the account."""
-    if "requests" not in numbers:
-        return None
-    return float(sum(count for kind, count in numbers["requests"].items() if kind != "server_cpu"))
+def _value(numbers: Numbers, key: str) -> float | None:
+    value = numbers.get(key)
+    if key == "requests" and value is not None:  # answered or refused, each counts against the account
+        value = sum(count for kind, count in value.items() if kind != "server_cpu")
+    return None if value is None else float(value)
 
 
 @attrs.frozen
@@ -34,7 +29,7 @@ class Line:
 
     what: str
     scenario: str
-    read: Reader
+    key: str
     unit: str
     scale: float = 1.0
     most: float | None = None
@@ -45,7 +40,7 @@ class Line:
 
     def value(self, results: Scenarios, name: str) -> float | None:
         """A contender's number, in the unit."""
-        value = self.read(results.get(self.scenario, {}).get(name, {}))
+        value = _value(results.get(self.scenario, {}).get(name, {}), self.key)
         return None if value is None else value * self.scale
 
     def ratio(self, results: Scenarios, name: str) -> float | None:
@@ -72,35 +67,35 @@ class Line:
 _LAG, _KB = "lag between end and return, p99", 1e-3
 
 LINES = (
-    Line("CPU of one get, 8 at once", "get", _at("us_at_8"), "µs", most_ratio=1.2),
-    Line("CPU of one get, 32 at once", "get", _at("us_at_32"), "µs", most_ratio=1.2),
-    Line("500 waits: CPU", "waits-500", _at("cpu"), "s", most_ratio=0.2),
-    Line("500 waits: requests", "waits-500", _requests, "", most=560),
-    Line(f"500 waits: {_LAG}", "waits-500", _at("lag_p99"), "s", most=2.5, ratios=False),
-    Line("500 waits: lost", "waits-500", _at("lost"), "", most=0, ratios=False),
-    Line("2,000 waits: CPU", "waits-2000", _at("cpu"), "s", most_ratio=0.2),
-    Line("2,000 waits: requests", "waits-2000", _requests, ""),
-    Line(f"2,000 waits: {_LAG}", "waits-2000", _at("lag_p99"), "s", most=2.5, ratios=False),
-    Line("2,000 waits: lost", "waits-2000", _at("lost"), "", most=0, ratios=False),
-    Line("500 waits under 50 requests/s: lost", "limited-500", _at("lost"), "", most=0, ratios=False),
-    Line(f"… {_LAG}", "limited-500", _at("lag_p99"), "s", most=5, ratios=False),
-    Line("… requests", "limited-500", _requests, ""),
-    Line("memory per wait", "memory", _at("rss"), "KB", _KB, most=4.0),
-    Line("… of it in our files", "memory", _at("traced_ours"), "KB", _KB, most=0.5, ratios=False),
-    Line("… last snapshot", "memory", _at("traced_snapshot"), "KB", _KB, ratios=False),
-    Line("… interpreter, asyncio, caller", "memory", _at("traced_others"), "KB", _KB, ratios=False),
-    Line("import: CPU", "import", _at("cpu_ms"), "ms", most_ratio=1.2),
-    Line("import: wall", "import", _at("wall_ms"), "ms"),
-    Line("10,000 waits: CPU per minute", "scale-10000", _at("cpu_per_minute"), "s"),
-    Line("… requests in 80 s", "scale-10000", _requests, ""),
-    Line(f"… {_LAG}", "scale-10000", _at("lag_p99"), "s"),
-    Line("… lag beyond the longest interval, p99", "scale-10000", _at("late_p99"), "s", most=0.5),
-    Line("… lost", "scale-10000", _at("lost"), "", most=0),
-    Line("100,000 waits: time to register", "scale-100000", _at("register_s"), "s"),
-    Line("… memory, not yet seen", "scale-100000", _at("rss_mb_registered"), "MB"),
-    Line("… time until all are seen", "scale-100000", _at("first_look_s"), "s"),
-    Line("… memory, all seen", "scale-100000", _at("rss_mb_seen"), "MB", most=1000),
-    Line("… time to close", "scale-100000", _at("close_s"), "s", most=1.0),
+    Line("CPU of one get, 8 at once", "get", "us_at_8", "µs", most_ratio=1.2),
+    Line("CPU of one get, 32 at once", "get", "us_at_32", "µs", most_ratio=1.2),
+    Line("500 waits: CPU", "waits-500", "cpu", "s", most_ratio=0.2),
+    Line("500 waits: requests", "waits-500", "requests", "", most=560),
+    Line(f"500 waits: {_LAG}", "waits-500", "lag_p99", "s", most=2.5, ratios=False),
+    Line("500 waits: lost", "waits-500", "lost", "", most=0, ratios=False),
+    Line("2,000 waits: CPU", "waits-2000", "cpu", "s", most_ratio=0.2),
+    Line("2,000 waits: requests", "waits-2000", "requests", ""),
+    Line(f"2,000 waits: {_LAG}", "waits-2000", "lag_p99", "s", most=2.5, ratios=False),
+    Line("2,000 waits: lost", "waits-2000", "lost", "", most=0, ratios=False),
+    Line("500 waits under 50 requests/s: lost", "limited-500", "lost", "", most=0, ratios=False),
+    Line(f"… {_LAG}", "limited-500", "lag_p99", "s", most=5, ratios=False),
+    Line("… requests", "limited-500", "requests", ""),
+    Line("memory per wait", "memory", "rss", "KB", _KB, most=4.0),
+    Line("… of it in our files", "memory", "traced_ours", "KB", _KB, most=0.5, ratios=False),
+    Line("… last snapshot", "memory", "traced_snapshot", "KB", _KB, ratios=False),
+    Line("… interpreter, asyncio, caller", "memory", "traced_others", "KB", _KB, ratios=False),
+    Line("import: CPU", "import", "cpu_ms", "ms", most_ratio=1.2),
+    Line("import: wall", "import", "wall_ms", "ms"),
+    Line("10,000 waits: CPU per minute", "scale-10000", "cpu_per_minute", "s"),
+    Line("… requests in 80 s", "scale-10000", "requests", ""),
+    Line(f"… {_LAG}", "scale-10000", "lag_p99", "s"),
+    Line("… lag beyond the longest interval, p99", "scale-10000", "late_p99", "s", most=0.5),
+    Line("… lost", "scale-10000", "lost", "", most=0),
+    Line("100,000 waits: time to register", "scale-100000", "register_s", "s"),
+    Line("… memory, not yet seen", "scale-100000", "rss_mb_registered", "MB"),
+    Line("… time until all are seen, of 120 s", "scale-100000", "first_look_s", "s"),
+    Line("… memory after that", "scale-100000", "rss_mb_seen", "MB", most=1000),
+    Line("… time to close", "scale-100000", "close_s", "s", most=1.0),
 )
 
 
@@ -121,7 +116,8 @@ def table(results: Scenarios, *, judged: bool = True) -> str:
 def _cell(line: Line, results: Scenarios, name: str) -> str:
     value, ratio = line.value(results, name), line.ratio(results, name)
     if value is None:
-        return "–" if "failed" not in results[line.scenario].get(name, {}) else "failed"
+        numbers = results[line.scenario].get(name, {})
+        return "failed" if "failed" in numbers else "never" if line.key in numbers else "–"
     text = f"{_number(value)} {line.unit}".strip()
     return text if ratio is None else f"{ratio:.2g}× ({text})"
 
@@ -135,19 +131,21 @@ def _number(value: float | None) -> str:
 
 
 _PANELS = (
-    ("CPU seconds, 500 waits", "waits-500", _at("cpu"), 1.0),
-    ("Requests, 500 waits", "waits-500", _requests, 1.0),
-    ("Lost of 500, at 50 requests/s", "limited-500", _at("lost"), 1.0),
-    ("CPU seconds, 2,000 waits", "waits-2000", _at("cpu"), 1.0),
-    ("Lost of 2,000", "waits-2000", _at("lost"), 1.0),
-    ("Memory per wait, KB", "memory", _at("rss"), _KB),
+    ("500 waits: CPU seconds", "waits-500", "cpu"),
+    ("requests", "waits-500", "requests"),
+    ("lag p99, seconds", "waits-500", "lag_p99"),
+    ("lost at 50 requests/s", "limited-500", "lost"),
+    ("2,000 waits: CPU seconds", "waits-2000", "cpu"),
+    ("requests", "waits-2000", "requests"),
+    ("lag p99, seconds", "waits-2000", "lag_p99"),
+    ("lost", "waits-2000", "lost"),
 )
 # Both stand out from white and from near-black pages alike; the ground is left to the page.
 _INK, _OURS, _OTHERS = "#6e7781", "#2f81f7", "#9aa4af"
 
 
 def chart(results: Scenarios, *paths: Path) -> None:
-    """Draw six panels of bars into each file; its name says the format."""
+    """Draw eight panels of bars into each file; its name says the format."""
     matplotlib: Any = import_module("matplotlib")
     matplotlib.use("agg")
     pyplot: Any = import_module("matplotlib.pyplot")
@@ -159,28 +157,29 @@ def chart(results: Scenarios, *paths: Path) -> None:
         "ytick.color": _INK,
     }
     with pyplot.rc_context(style):
-        figure, grid = pyplot.subplots(2, 3, figsize=(10, 4.2), layout="constrained")
-        for axes, (title, scenario, read, scale) in zip(grid.flat, _PANELS, strict=True):
+        figure, grid = pyplot.subplots(2, 4, figsize=(10, 4), sharey=True, layout="constrained")
+        for axes, (title, scenario, key) in zip(grid.flat, _PANELS, strict=True):
             measured = results.get(scenario, {})
-            values = {name: read(measured[name]) for name in reversed(TITLES) if name in measured}
-            _bars(axes, title, {name: value * scale for name, value in values.items() if value is not None})
+            values = {name: _value(measured.get(name, {}), key) for name in reversed(TITLES)}
+            _bars(axes, title, values)
         for path in paths:
             metadata = {"Date": None} if path.suffix == ".svg" else {}
             figure.savefig(path, transparent=path.suffix == ".svg", metadata=metadata)
         pyplot.close(figure)
 
 
-def _bars(axes: Any, title: str, values: dict[str, float]) -> None:
+def _bars(axes: Any, title: str, values: dict[str, float | None]) -> None:
     names: Sequence[str] = list(values)
     bars = axes.barh(
         [TITLES[name] for name in names],
-        [values[name] for name in names],
+        [values[name] or 0.0 for name in names],
         color=[_OURS if name == "ours" else _OTHERS for name in names],
         height=0.65,
     )
-    axes.bar_label(bars, [_number(values[name]) for name in names], padding=3, color=_INK)
+    labels = ["–" if values[name] is None else _number(values[name]) for name in names]
+    axes.bar_label(bars, labels, padding=3, color=_INK)
     axes.set_title(title, color=_INK, fontweight="bold", fontsize=10, loc="left")
-    axes.set_xlim(0, max([*values.values(), 1e-9]) * 1.25)
+    axes.set_xlim(0, max([value for value in values.values() if value] or [1.0]) * 1.25)
     axes.xaxis.set_visible(False)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)

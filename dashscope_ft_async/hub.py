@@ -331,10 +331,11 @@ class Hub:
 
         Without the look ahead, jitter would leave one job due at each instant and no page would pay.
         """
-        lister, due = self._lister, len(self._queue)
-        if lister is None or self._sweep is not None or len(self._watches) < WORTH or not due:
+        lister = self._lister
+        if lister is None or self._sweep is not None or len(self._watches) < WORTH or not self._queue:
             return
-        if not lister.usable(now + _SLACK) or (now < self._next_scan and due < WORTH):
+        # A look at every watch is not for every answer: with many watches it would cost more than polls.
+        if now < self._next_scan or not lister.usable(now + _SLACK):
             return
         self._next_scan = now + _NEXT_SCAN
         soon = [watch for watch in self._watches.values() if self._may_be_swept(watch, now)]

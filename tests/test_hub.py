@@ -490,9 +490,9 @@ async def test_a_wait_left_after_closing_is_no_trouble() -> None:
 async def test_the_heap_does_not_grow_with_the_number_of_polls() -> None:
     world = World(ends_at(9000), poll=PollPolicy(initial=1, max_interval=1, multiplier=1, jitter=0.1))
     waits = [world.enter(f"ft-{n}", timeout=86_400) for n in range(3)]
-    await asyncio.sleep(5000)
+    await asyncio.sleep(1000)
 
-    assert len(world.asked) > 10_000
+    assert len(world.asked) > 2_900
     heap = re.search(r"heap=(\d+)", repr(world.hub))
     assert heap is not None
     assert int(heap[1]) <= 2 * 3 + 64

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from math import isfinite
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 from dashscope_ft_async.errors import ConfigurationError
 
 _T = TypeVar("_T")
 
 
-def checked_timeout(timeout: float | None) -> float | None:
-    """`timeout`, if it is one. Raises `ConfigurationError`."""
-    if timeout is not None and (not is_seconds(timeout) or timeout < 0):
+def check_timeout(timeout: float | None) -> None:
+    """Raise `ConfigurationError` where `timeout` is none."""
+    if timeout is not None and (not is_number(timeout) or timeout < 0):
         raise ConfigurationError(f"timeout must be seconds from 0, or None for ever, not {timeout!r}.")
-    return timeout
 
 
-def is_seconds(value: object) -> bool:
-    """Whether `value` is a finite number."""
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether `value` is a finite number, and no bool."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return False
     try:

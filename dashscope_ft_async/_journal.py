@@ -88,6 +88,10 @@ class Journal:
                 hold,
             )
 
+    def list_given_up(self, reason: str) -> None:
+        """Tell that pages of the list are not asked for, for a while or for good."""
+        _LOG.info("jobs are asked for one by one instead of by the list: %s", reason)
+
     def start(self, now: float) -> None:
         """The first of a set of waits began."""
         self._gap = _FIRST_BEAT

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from typing import TypeAlias
 
+from dashscope_ft_async._journal import Journal
 from dashscope_ft_async._roster import Roster
 from dashscope_ft_async._wire import ScannedPage
 from dashscope_ft_async.errors import APIError, APITimeoutError, RateLimitError
@@ -30,13 +31,20 @@ class Lister:
     single polls: a page takes its turn there too, and no page goes out while that one is closed.
     """
 
-    def __init__(self, fetch: FetchPage, gate: Gate, account: Gate, uniform: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        fetch: FetchPage,
+        gate: Gate,
+        account: Gate,
+        journal: Journal,
+        uniform: Callable[[], float],
+    ) -> None:
         self._fetch = fetch
         self._gate = gate
         self._account = account
         self._uniform = uniform
         self._loop = asyncio.get_running_loop()
-        self.roster = Roster()
+        self.roster = Roster(journal.list_given_up)
         self.walked_whole_list = False
         """Whether the last walk read every page there is."""
 

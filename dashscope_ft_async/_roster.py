@@ -6,15 +6,12 @@ can be trusted: not refused, not stale, not dearer than it looked.
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from dashscope_ft_async.errors import APIError
 from dashscope_ft_async.models import FineTuneJob, JobStatus
 from dashscope_ft_async.policy import is_transient
-
-_LOG = logging.getLogger("dashscope_ft_async")
 
 PAGE_SIZE = 100
 WORTH = 10
@@ -46,12 +43,17 @@ def unlisted_for(times: int) -> float:
 
 
 class Roster:
-    """The list's size and credit. Times are seconds on the caller's one clock."""
+    """The list's size and credit. Times are seconds on the caller's one clock.
 
-    def __init__(self) -> None:
+    `given_up` is told the reason, each time the list loses its credit for longer than before.
+    """
+
+    def __init__(self, given_up: Callable[[str], None]) -> None:
+        self._given_up = given_up
         self._size = PAGE_SIZE
         self._total: int | None = None
         self._ends: dict[str, float] = {}
+        self._agreed: dict[str, object] = {}
         self._troubles = 0
         self.off_until = float("-inf")
         """The list is not asked before this time."""
@@ -91,11 +93,18 @@ class Roster:
         """Remember an end, to hold the list against it."""
         self._ends[job_id] = now
         if len(self._ends) > _MOST_ENDS:
-            del self._ends[next(iter(self._ends))]
+            oldest = next(iter(self._ends))
+            del self._ends[oldest]
+            self._agreed.pop(oldest, None)
 
-    def contradicts(self, job_id: str, began: float) -> bool:
-        """Whether a page asked for at `began` should have known the end of this job."""
-        return self._ends.get(job_id, float("inf")) < began
+    def may_contradict(self, job_id: str, mark: object, began: float) -> bool:
+        """Whether a page asked for at `began` should have known the end of this job, and its row with
+        this mark has not been read yet."""
+        return self._ends.get(job_id, float("inf")) < began and self._agreed.get(job_id) != mark
+
+    def agreed(self, job_id: str, mark: object) -> None:
+        """The row with this mark shows the job as ended."""
+        self._agreed[job_id] = mark
 
     def distrust(self, job_id: str, now: float) -> None:
         """The list contradicted the job's own answer: for this client it is given up."""
@@ -104,4 +113,4 @@ class Roster:
     def _turn_off(self, until: float, reason: str) -> None:
         if until > self.off_until:
             self.off_until = until
-            _LOG.info("jobs are asked for one by one instead of by the list: %s", reason)
+            self._given_up(reason)

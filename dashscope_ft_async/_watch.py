@@ -126,6 +126,7 @@ class Watch:
         self.job_id = job_id
         self.waits: list[Wait] = []
         self.asleep_since = now
+        """When the sleep until `due` began."""
         self.due = float("inf")
         """When the next poll is due; the earliest of its waits' times."""
         self.queued = False

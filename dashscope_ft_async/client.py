@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Awaitable, Iterable, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, overload
 
-from dashscope_ft_async._checks import checked, checked_timeout, is_seconds
+from dashscope_ft_async._checks import check_timeout, checked, is_number
 from dashscope_ft_async._crowd import Ended, OnUpdate, follow, in_order_of_ending, only_ended
 from dashscope_ft_async._journal import Journal
 from dashscope_ft_async._retrying import retried
@@ -113,7 +113,7 @@ class FineTuneClient:
             raise ConfigurationError(
                 f"{', '.join(clashes)} cannot be given with session=: they belong to that session."
             )
-        if not is_seconds(timeout) or timeout <= 0:
+        if not is_number(timeout) or timeout <= 0:
             raise ConfigurationError(f"timeout must be seconds greater than 0, not {timeout!r}.")
         self._retry = checked(retry or RetryPolicy(), RetryPolicy, "retry")
         self._timeout = timeout
@@ -135,7 +135,7 @@ class FineTuneClient:
             ssl=ssl,
             trace_configs=trace_configs,
         )
-        if max_rate is not None and (not is_seconds(max_rate) or max_rate <= 0):
+        if max_rate is not None and (not is_number(max_rate) or max_rate <= 0):
             raise ConfigurationError(f"max_rate must be requests per second above 0, not {max_rate!r}.")
         self._coalesce = bool(coalesce)
         self._gate = Gate(self._retry, _WIDTH, max_rate)
@@ -308,7 +308,7 @@ class FineTuneClient:
         newest snapshot next. Parameters and errors are those of `wait_for_terminal`; the time counts
         from the first step.
         """
-        checked_timeout(timeout)
+        check_timeout(timeout)
         self._policy(poll)
         return self._watch(job_id_of(job), timeout, poll)
 
@@ -421,7 +421,7 @@ class FineTuneClient:
         limit: int | None,
     ) -> AsyncGenerator[tuple[str, Ended], None]:
         policy = self._policy(poll)
-        checked_timeout(timeout)
+        check_timeout(timeout)
         if limit is not None and (type(limit) is not int or limit < 1):
             raise ConfigurationError(f"limit must be a whole number from 1, or None, not {limit!r}.")
 
@@ -438,7 +438,7 @@ class FineTuneClient:
 
     def _wait(self, job_id: str, timeout: float | None, poll: PollPolicy | None) -> Wait:
         policy = self._policy(poll)
-        checked_timeout(timeout)
+        check_timeout(timeout)
         return self._driver().wait(job_id, policy, _deadline(timeout))
 
     def _policy(self, poll: PollPolicy | None) -> WaitPolicy:

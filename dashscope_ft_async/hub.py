@@ -77,7 +77,7 @@ class Hub:
     ) -> None:
         self._fetch = fetch
         self._gate = gate
-        self._lister = fetch_page and Lister(fetch_page, list_gate or gate, gate, uniform)
+        self._lister = fetch_page and Lister(fetch_page, list_gate or gate, gate, journal, uniform)
         self._sweep: asyncio.Task[None] | None = None
         self._next_scan = float("-inf")
         self._journal = journal
@@ -282,7 +282,7 @@ class Hub:
     def _settle(self, watch: Watch, outcome: FineTuneJob | Exception, began: float) -> None:
         """Tell everyone concerned what a poll brought, and plan what comes next."""
         now, u = self._loop.time(), self._uniform()
-        gate, journal = self._gate, self._journal
+        gate = self._gate
         try:
             gate.saw(outcome, began=began, now=now, u=u)
         except ConfigurationError as error:  # the user's wait strategy is broken
@@ -291,16 +291,19 @@ class Hub:
         if watch.listed is not None:
             outcome = self._confirmed(watch, outcome, now)
         if isinstance(outcome, FineTuneJob):
-            first = watch.waits[0].state
-            journal.answered(outcome, watch.last_job, now, first.started, first.polls + 1)
-            watch.last_job, watch.seen_at, watch.mark = outcome, began, None
+            self._note(watch, outcome, None, began, now)
             if outcome.is_terminal and self._lister is not None:
                 self._lister.roster.ended(watch.job_id, now)
         else:
-            journal.failed(watch.job_id, outcome, now, held=gate.opens_at - now)
+            self._journal.failed(watch.job_id, outcome, now, held=gate.opens_at - now)
         # Where nobody was ever reached, it concerns every wait, whoever made the attempt.
         for each in tuple(self._watches.values()) if gate.hopeless else (watch,):
             self._tell(each, outcome, now, u)
+
+    def _note(self, watch: Watch, job: FineTuneJob, mark: object, began: float, now: float) -> None:
+        first = watch.waits[0].state
+        self._journal.answered(job, watch.last_job, now, first.started, first.polls + 1)
+        watch.last_job, watch.seen_at, watch.mark = job, began, mark
 
     def _tell(self, watch: Watch, outcome: Outcome, now: float, u: float) -> None:
         for wait in tuple(watch.waits):
@@ -378,8 +381,11 @@ class Hub:
             if watch is not None:
                 watch.rank = (number - 1) * page.page_size + place
                 self._read_row(watch, row, began, now)
-            elif roster.contradicts(row.job_id, began) and not _is_ended(row):
-                roster.distrust(row.job_id, now)
+            elif roster.may_contradict(row.job_id, mark := row.mark(), began):
+                if _is_ended(row):
+                    roster.agreed(row.job_id, mark)
+                else:
+                    roster.distrust(row.job_id, now)
 
     def _read_row(self, watch: Watch, row: Row, began: float, now: float) -> None:
         if watch.poll is not None or watch.listed is not None or watch.seen_at >= began:
@@ -394,14 +400,12 @@ class Hub:
                 return
         else:
             job = watch.last_job
-        watch.mark, watch.absent, watch.swept, watch.queued = mark, 0, False, False
+        watch.absent, watch.swept, watch.queued = 0, False, False
         if job.is_terminal:
             watch.listed, watch.queued = job, True
             self._to_confirm.append(watch)
             return
-        first = watch.waits[0].state
-        self._journal.answered(job, watch.last_job, now, first.started, first.polls + 1)
-        watch.last_job, watch.seen_at = job, began
+        self._note(watch, job, mark, began, now)
         self._tell(watch, job, now, self._uniform())
 
     def _do_without_pages(self, left: list[Watch], *, absent: bool) -> None:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from math import isfinite
-from typing import Any, TypeAlias, TypeGuard
+from typing import Any, TypeAlias
 
 import attrs
 from tenacity import AsyncRetrying, RetryCallState, wait_exponential
 
+from dashscope_ft_async._checks import is_number
 from dashscope_ft_async.errors import (
     APIConnectionError,
     APIError,
@@ -48,22 +49,13 @@ SINGLE_CALL_PATIENCE = 60.0
 LEAST_OUTAGE_FAILURES = 4
 
 
-def _is_number(value: object) -> TypeGuard[float]:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return False
-    try:
-        return isfinite(value)
-    except OverflowError:  # an int beyond every float
-        return False
-
-
 def _seconds(
     least: float, *, open_at_least: bool = False, forever: bool = False
 ) -> Callable[[object, attrs.Attribute[Any], Any], None]:
     def validate(owner: object, field: attrs.Attribute[Any], value: object) -> None:
         if value is None and forever:
             return
-        if not _is_number(value) or value < least or (open_at_least and value == least):
+        if not is_number(value) or value < least or (open_at_least and value == least):
             relation = "greater than" if open_at_least else "at least"
             never = ", or None" if forever else ""
             raise ConfigurationError(

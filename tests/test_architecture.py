@@ -13,7 +13,8 @@ ROOT = Path(__file__).parents[1] / PACKAGE
 FLOORS = (
     {"models", "_version"},
     {"errors"},
-    {"_wire", "policy", "_settings", "_checks"},
+    {"_checks"},
+    {"_wire", "policy", "_settings"},
     {"gate", "_journal", "_roster", "_watch"},
     {"session", "_retrying", "_lister"},
     {"hub"},

@@ -8,7 +8,7 @@ import re
 def shown(text: str, most: int = 200) -> str:
     """`text` of the service's as it may stand in an error: no key, one line, printable, not endless."""
     clipped = redact(text[: 2 * most])
-    line = "".join(char if char.isprintable() else " " for char in clipped)
+    line = clipped if clipped.isprintable() else "".join(c if c.isprintable() else " " for c in clipped)
     return line if len(line) <= most else line[: most - 1] + "…"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Mapping
 
 import pytest
 
@@ -12,6 +13,7 @@ from dashscope_ft_async import (
     APIResponseValidationError,
     APIStatusError,
     AuthenticationError,
+    FineTuneJob,
     InternalServerError,
     JobStatus,
     NotFoundError,
@@ -459,3 +461,32 @@ async def test_a_limit_of_the_account_is_learned_and_nothing_is_lost() -> None:
     refused = len(world.asked) - sum(1 for _ in ended)
     assert refused < len(world.asked)
     assert "rate=inf" not in repr(world.gate)
+
+
+async def test_an_ended_job_is_read_on_the_pages_once_and_still_held_against_them() -> None:
+    read: list[str] = []
+
+    def listing(number: int, now: float) -> ScannedPage:
+        word = "RUNNING" if now > 50 else "SUCCEEDED"
+
+        def structured(raw: Mapping[str, object]) -> FineTuneJob:
+            read.append(str(raw["job_id"]))
+            return job(str(raw["job_id"]), JobStatus(str(raw["status"])))
+
+        rows = [Row({"job_id": IDS[0], "status": word}, structured)]
+        rows += [Row({"job_id": job_id, "status": "RUNNING"}, structured) for job_id in IDS[1:]]
+        return ScannedPage(100, len(IDS), tuple(rows))
+
+    def script(job_id: str, number: int, now: float) -> Answer:
+        return job(job_id, JobStatus.SUCCEEDED if job_id == IDS[0] else JobStatus.RUNNING)
+
+    world = World(script, poll=EVERY_2_S, listing=listing)
+    await world.wait(IDS[0])
+    await asyncio.sleep(1)
+
+    await lasting(world, 40, IDS[1:])
+    assert len(world.pages) >= 19
+    assert read.count(IDS[0]) == 1
+
+    await lasting(world, 40, IDS[1:])
+    assert max(at for at, _ in world.pages) < 55  # the list then told it as running, and was given up

@@ -124,9 +124,8 @@ class Hub:
         watch.waits.append(wait)
         if watch.asleep:
             watch.due = min(watch.due, due)
-            self._wake_at(watch, due)
-        if deadline is not None:
-            self._wake_at(watch, deadline)
+        self._plan(watch)
+        self._arm()
         return wait
 
     def leave(self, wait: Wait) -> None:
@@ -172,8 +171,8 @@ class Hub:
     # --- the timer ----------------------------------------------------------------------------------
 
     def _wake_at(self, watch: Watch, when: float) -> None:
-        """Look at this watch at `when`, unless a look comes earlier."""
-        if watch.entry and watch.wake <= when:
+        """Look at this watch at `when`, and not at the time set before."""
+        if watch.entry and watch.wake == when:
             return
         self._entries += 1
         watch.entry, watch.wake = self._entries, when
@@ -182,10 +181,12 @@ class Hub:
         if len(self._heap) > 2 * len(self._watches) + 64:
             self._heap = [item for item in self._heap if item[2].entry == item[1]]
             heapify(self._heap)
-        self._arm()
 
     def _arm(self) -> None:
-        when = self._heap[0][0] if self._heap else None
+        heap = self._heap
+        while heap and heap[0][2].entry != heap[0][1]:
+            heappop(heap)
+        when = heap[0][0] if heap else None
         if (self._queue or self._to_confirm) and len(self._polls) < self._gate.window:
             when = self._gate.next_at if when is None else min(when, self._gate.next_at)
         if self._timer is not None:
@@ -386,6 +387,7 @@ class Hub:
                     roster.agreed(row.job_id, mark)
                 else:
                     roster.distrust(row.job_id, now)
+        self._arm()
 
     def _read_row(self, watch: Watch, row: Row, began: float, now: float) -> None:
         if watch.poll is not None or watch.listed is not None or watch.seen_at >= began:

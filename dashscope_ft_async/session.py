@@ -24,7 +24,7 @@ import aiohttp
 from aiohttp import http_exceptions
 
 from dashscope_ft_async._settings import Settings
-from dashscope_ft_async._wire import BODY_LIMIT, Request, Response, inflate, too_large
+from dashscope_ft_async._wire import BODY_LIMIT, HEADERS_READ, Request, Response, inflate, too_large
 from dashscope_ft_async._wire.text import shown
 from dashscope_ft_async.errors import (
     APIConnectionError,
@@ -69,6 +69,11 @@ class Session:
         self._timeout = timeout
         # Before the whole time-out, or it could not be told that no connection was made.
         self._connect_timeout = min(_CONNECT_TIMEOUT, 0.9 * timeout)
+        self._limits = aiohttp.ClientTimeout(
+            total=None,  # ours is around the whole exchange
+            sock_connect=self._connect_timeout,
+            sock_read=min(_SILENCE_TIMEOUT, timeout),
+        )
         self._user_agent = user_agent
         self._borrowed = borrowed
         self._owned: aiohttp.ClientSession | None = None
@@ -142,14 +147,11 @@ class Session:
             auto_decompress=False,
             proxy=self._proxy,
             ssl=True if self._ssl is None else self._ssl,
-            timeout=aiohttp.ClientTimeout(
-                total=None,
-                sock_connect=self._connect_timeout,
-                sock_read=min(_SILENCE_TIMEOUT, self._timeout),
-            ),
+            timeout=self._limits,
         ) as response:
             body = await self._body(response)
-            headers = {name.lower(): self._masked(value) for name, value in response.headers.items()}
+            found = response.headers
+            headers = {name: self._masked(found[name]) for name in HEADERS_READ if name in found}
             return Response(response.status, headers, body, time.time())
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:

@@ -6,13 +6,14 @@ Facts of the service: the pages "Query a fine-tuning job" and "List fine-tuning 
 
 from dashscope_ft_async._wire.answers import decode_job, decode_page, scan_page
 from dashscope_ft_async._wire.body import BODY_LIMIT, inflate, too_large
-from dashscope_ft_async._wire.messages import Request, Response
+from dashscope_ft_async._wire.messages import HEADERS_READ, Request, Response
 from dashscope_ft_async._wire.pages import Row, ScannedPage
 from dashscope_ft_async._wire.requests import job_id_of, job_request, page_request
 from dashscope_ft_async._wire.text import redact
 
 __all__ = [
     "BODY_LIMIT",
+    "HEADERS_READ",
     "Request",
     "Response",
     "Row",

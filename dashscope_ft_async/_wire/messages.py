@@ -15,6 +15,10 @@ class Request:
     path: str
 
 
+HEADERS_READ = ("content-type", "date", "retry-after", "retry-after-ms", "x-request-id")
+"""The headers that decoding looks at; a response need not hold others."""
+
+
 @attrs.frozen
 class Response:
     """What came back, as plain data. Header names are lower-case."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import cast
 from urllib.parse import quote, urlencode
 
 from dashscope_ft_async._wire.messages import Request
 from dashscope_ft_async.errors import ConfigurationError
 from dashscope_ft_async.models import FineTuneJob
+
+_LEADS_ELSEWHERE = re.compile(r"[/\\?#%\s]")
 
 
 def job_id_of(job: str | FineTuneJob) -> str:
@@ -17,7 +20,7 @@ def job_id_of(job: str | FineTuneJob) -> str:
         raise ConfigurationError(f"a job id is text, not {type(job_id).__name__}.")
     if not job_id.strip("."):
         raise ConfigurationError(f"{job_id!r} is no job id: it would ask for something else.")
-    if not job_id.isprintable() or any(char in "/\\?#%" or char.isspace() for char in job_id):
+    if not job_id.isprintable() or _LEADS_ELSEWHERE.search(job_id):
         raise ConfigurationError(
             f"{job_id!r} is no job id: blanks, control characters and any of / \\ ? # % are not allowed."
         )

@@ -62,15 +62,19 @@ class Lister:
         """
         self.walked_whole_list = False
         asked: set[int] = set()
-        while pages := [page for page in self.roster.worth(ranks()) if page not in asked]:
-            batch = pages[: min(_AT_ONCE, self._gate.window)]
-            asked.update(batch)
-            began = self._loop.time()
-            for number, page in zip(batch, await asyncio.gather(*map(self._page, batch)), strict=True):
-                if page is None:
-                    return
-                yield number, began, page
-            await asyncio.sleep(max(0.0, self._gate.next_at - self._loop.time()))
+        while pages := self.roster.worth(ranks(), asked):
+            # Looking at all ranks again after each few pages would be quadratic in the jobs.
+            ahead = pages[: max(_AT_ONCE, len(pages) // 8)]
+            while ahead:
+                width = min(_AT_ONCE, self._gate.window)
+                batch, ahead = ahead[:width], ahead[width:]
+                asked.update(batch)
+                began = self._loop.time()
+                for number, page in zip(batch, await asyncio.gather(*map(self._page, batch)), strict=True):
+                    if page is None:
+                        return
+                    yield number, began, page
+                await asyncio.sleep(max(0.0, self._gate.next_at - self._loop.time()))
         self.walked_whole_list = len(asked) >= self.roster.last_page
 
     async def _page(self, number: int) -> ScannedPage | None:

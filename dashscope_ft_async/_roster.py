@@ -7,7 +7,7 @@ can be trusted: not refused, not stale, not dearer than it looked.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from dashscope_ft_async.errors import APIError
 from dashscope_ft_async.models import FineTuneJob, JobStatus
@@ -68,17 +68,22 @@ class Roster:
         """Number of the last page, as far as is known; at least 1."""
         return max(1, -(-(self._total or 0) // self._size))
 
-    def worth(self, ranks: Iterable[int | None]) -> list[int]:
-        """The pages to ask for, where due jobs were last seen at these ranks (`None`: never)."""
+    def worth(self, ranks: Iterable[int | None], asked: Collection[int] = ()) -> list[int]:
+        """The pages to ask for, beside those `asked` already, where due jobs were last seen at these
+        ranks (`None`: never)."""
         places = list(ranks)
-        count = Counter(rank // self._size + 1 for rank in places if rank is not None)
-        never_seen = places.count(None)
         if self._total is None:
-            return [1] if len(places) >= WORTH else []
+            return [1] if len(places) >= WORTH and not asked else []
+        count = Counter(rank // self._size + 1 for rank in places if rank is not None)
         last = self.last_page
-        everywhere = never_seen / last
-        candidates = range(1, last + 1) if everywhere >= WORTH else sorted(count)
-        return [page for page in candidates if page <= last and count[page] + everywhere >= WORTH]
+        # Those never seen are on none of the pages asked already.
+        elsewhere = places.count(None) / max(1, last - len(asked))
+        candidates = range(1, last + 1) if elsewhere >= WORTH else sorted(count)
+        return [
+            page
+            for page in candidates
+            if page <= last and page not in asked and count[page] + elsewhere >= WORTH
+        ]
 
     def failed(self, error: APIError, now: float) -> None:
         """The list did not answer: do without it for a while; for long, where it was refused."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, TypeAlias, cast
 
 import attrs
@@ -34,15 +35,23 @@ def _to_status(value: object, _: object) -> JobStatus:
     return _STATUS_WORDS.get(_to_text(value, str).strip().upper(), JobStatus.UNRECOGNIZED)
 
 
+@lru_cache(maxsize=4096)
+def _one_copy(text: str) -> str:
+    """`text` itself, or the equal one seen before: thousands of snapshots name few models and people."""
+    return text
+
+
 def _to_text(value: object, _: object) -> str:
     if isinstance(value, str) and value.strip():
-        return value
+        return _one_copy(value)
     raise TypeError(value)
 
 
 def _to_optional_text(value: object, _: object) -> str | None:
-    if value is None or isinstance(value, str):
-        return value or None
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return _one_copy(value) if value else None
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     raise TypeError(value)

@@ -13,12 +13,14 @@ from typing import Any
 import orjson
 
 from bench.contenders import OPENERS, installed
-from bench.report import chart, table
+from bench.report import chart, table, with_figures
 from bench.scenarios import SCENARIOS
 
 _HERE = Path(__file__).parent
 _RESULTS = _HERE / "results.json"
-_CHART = _HERE.parent / "docs" / "assets" / "bench.svg"
+_DOCS = _HERE.parent / "docs"
+_CHART = _DOCS / "assets" / "bench.svg"
+_PAGE = _DOCS / "explanation" / "benchmarks.md"
 _PACKAGES = ("dashscope-ft-async", "aiohttp", "orjson", "dashscope", "httpx", "pydantic", "openai")
 
 
@@ -26,8 +28,7 @@ def main() -> int:
     """The command."""
     options = _parser().parse_args()
     if options.chart:
-        kept = orjson.loads(_RESULTS.read_bytes())
-        _draw(kept["scenarios"], options.png)
+        _publish(orjson.loads(_RESULTS.read_bytes()), options.png)
         return 0
     names = [name for name in OPENERS if name in installed() and name in options.only]
     report: dict[str, Any] = {"quick": options.quick, "machine": _machine(), "scenarios": {}}
@@ -40,7 +41,7 @@ def main() -> int:
         print("\nA quick run: a tenth of what the lines say, or less, so nothing is judged.")
     if not options.scenarios and not options.quick and set(names) == set(OPENERS):
         _keep(report, _RESULTS)
-        _draw(report["scenarios"], options.png)
+        _publish(report, options.png)
     return 0
 
 
@@ -63,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"contenders to run: {', '.join(OPENERS)}",
     )
     parser.add_argument("--output", type=Path, help="write the numbers to this file as well")
-    parser.add_argument("--chart", action="store_true", help="only draw the chart from results.json")
+    parser.add_argument("--chart", action="store_true", help="only chart and page, from results.json")
     parser.add_argument("--png", type=Path, help="draw the chart into this file as well")
     return parser
 
@@ -73,9 +74,11 @@ def _keep(report: dict[str, Any], path: Path | None) -> None:
         path.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2) + b"\n")
 
 
-def _draw(scenarios: dict[str, Any], png: Path | None) -> None:
+def _publish(report: dict[str, Any], png: Path | None) -> None:
+    """Draw the chart, and write the figures into their page."""
     _CHART.parent.mkdir(exist_ok=True)
-    chart(scenarios, _CHART, *([] if png is None else [png]))
+    chart(report["scenarios"], _CHART, *([] if png is None else [png]))
+    _PAGE.write_text(with_figures(_PAGE.read_text(encoding="utf-8"), report), encoding="utf-8")
 
 
 def _machine() -> dict[str, Any]:

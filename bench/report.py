@@ -113,6 +113,25 @@ def table(results: Scenarios, *, judged: bool = True) -> str:
     return "\n".join(rows)
 
 
+def figures(report: dict[str, Any]) -> str:
+    """The table, and where it was measured."""
+    machine = report["machine"]
+    packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
+    return (
+        f"{table(report['scenarios'])}\n\n"
+        f"Measured by `python -m bench` on {machine['system']}, {machine['cpus']} CPUs, "
+        f"Python {machine['python']}; {packages}.\n"
+    )
+
+
+def with_figures(page: str, report: dict[str, Any]) -> str:
+    """`page` with these figures between its two marks."""
+    before, mark, rest = page.partition("<!-- figures")
+    head, end, _ = rest.partition("-->")
+    after = rest[rest.index("<!-- end of figures") :]
+    return f"{before}{mark}{head}{end}\n\n{figures(report)}\n{after}"
+
+
 def _cell(line: Line, results: Scenarios, name: str) -> str:
     value, ratio = line.value(results, name), line.ratio(results, name)
     if value is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.report import table
+from bench.report import table, with_figures
 from bench.server import Plan, ask, running
 from dashscope_ft_async import FineTuneClient, JobStatus, PollPolicy, RateLimitError, RetryPolicy
 
@@ -61,3 +61,10 @@ def test_a_quick_run_prints_ratios(tmp_path: Path) -> None:
     assert set(results["scenarios"]["get"]) == {"ours", "bare"}
     assert done.stdout.startswith(table(results["scenarios"], judged=False))
     assert done.stdout.count("CPU of one get") == 2
+
+
+def test_the_page_shows_the_figures_that_were_kept() -> None:
+    page = (ROOT / "docs/explanation/benchmarks.md").read_text(encoding="utf-8")
+    kept = json.loads((ROOT / "bench/results.json").read_text())
+    assert "| 500 waits: requests |" in page
+    assert page == with_figures(page, kept)

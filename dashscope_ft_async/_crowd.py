@@ -17,10 +17,8 @@ OnUpdate: TypeAlias = Callable[[FineTuneJob], Awaitable[object] | object]
 Ended: TypeAlias = asyncio.Future[FineTuneJob]
 
 
-async def follow(wait: Wait, on_update: OnUpdate | None) -> FineTuneJob:
+async def follow(wait: Wait, on_update: OnUpdate) -> FineTuneJob:
     """The terminal job; each change goes through `on_update`, in this coroutine, on its way."""
-    if on_update is None:
-        return await wait.ended
     async with aclosing(wait.changes()) as changes:  # or what the callback raises leaves it to the loop
         async for job in changes:
             answer = on_update(job)

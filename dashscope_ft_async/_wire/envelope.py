@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any, TypeAlias, TypeVar, cast
 
 import orjson
-from cattrs import BaseValidationError, transform_error
 
 from dashscope_ft_async._wire.codes import status_error_class
 from dashscope_ft_async._wire.headers import retry_after
 from dashscope_ft_async._wire.messages import Response
-from dashscope_ft_async._wire.structure import CONVERTER, optional_int
+from dashscope_ft_async._wire.structure import converter, optional_int
 from dashscope_ft_async._wire.text import shown
 from dashscope_ft_async.errors import APIResponseValidationError, APIStatusError
 
@@ -109,8 +108,10 @@ def text_of(value: object) -> str | None:
 def structured(response: Response, raw: Json, kind: type[_T]) -> _T:
     """`raw` as a model. Raises `APIResponseValidationError` naming what is wrong in it."""
     try:
-        return CONVERTER.structure(raw, kind)
-    except BaseValidationError as errors:
+        return converter().structure(raw, kind)
+    except ExceptionGroup as errors:  # as cattrs tells them
+        from cattrs import transform_error
+
         where = "; ".join(transform_error(errors, path="$.output")[:3])
         raise malformed(response, where) from None
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import lru_cache
-from typing import Any, TypeAlias, cast
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import attrs
-from cattrs import ClassValidationError, Converter
-from cattrs.gen import make_dict_structure_fn
 
 from dashscope_ft_async.models import FineTuneJob, JobPage, JobStatus
+
+if TYPE_CHECKING:
+    from cattrs import Converter
 
 Json: TypeAlias = dict[str, Any]
 
@@ -98,7 +99,12 @@ def _to_mapping(value: object, _: object) -> Mapping[str, Any]:
     raise TypeError(value)
 
 
-def _make_converter() -> Converter:
+@cache
+def converter() -> Converter:
+    """The rules. Made when first needed: cattrs takes longer to import than all our own files."""
+    from cattrs import ClassValidationError, Converter
+    from cattrs.gen import make_dict_structure_fn
+
     # cattrs' own rules coerce silently (int(3.9) is 3, tuple("abc") has three items), so each type a
     # model uses has a rule here.
     converter = Converter()
@@ -153,5 +159,3 @@ def _sorted_fields(raw: Json) -> tuple[Json, Json]:
     known["extra"] = extra
     return known, extra
 
-
-CONVERTER = _make_converter()

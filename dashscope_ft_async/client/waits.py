@@ -51,7 +51,7 @@ class Waits(Core):
             ClientClosedError: the client is or was closed.
         """
         with self._wait(job_id_of(job), timeout, poll) as wait:
-            return await follow(wait, on_update)
+            return await (wait.ended if on_update is None else follow(wait, on_update))
 
     async def wait_for_success(
         self,

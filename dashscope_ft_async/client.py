@@ -16,7 +16,8 @@ from dashscope_ft_async._crowd import Ended, OnUpdate, follow, in_order_of_endin
 from dashscope_ft_async._journal import Journal
 from dashscope_ft_async._retrying import retried
 from dashscope_ft_async._roster import PAGE_SIZE
-from dashscope_ft_async._settings import settings
+from dashscope_ft_async._settings import Secret, settings
+from dashscope_ft_async._text import shown
 from dashscope_ft_async._version import __version__
 from dashscope_ft_async._watch import Wait
 from dashscope_ft_async._wire import (
@@ -107,6 +108,9 @@ class FineTuneClient:
         trace_configs: Sequence[aiohttp.TraceConfig] | None = None,
         allow_insecure_http: bool = False,
     ) -> None:
+        # What is raised from here on keeps this frame, and whoever logs it may log the frame's variables.
+        secret = None if api_key is None else Secret(api_key)
+        del api_key
         given = {"proxy": proxy, "ssl": ssl, "trace_configs": trace_configs}
         clashes = [name for name, value in given.items() if value is not None]
         if session is not None and clashes:
@@ -122,7 +126,7 @@ class FineTuneClient:
         )
         self._session = Session(
             settings(
-                api_key=api_key,
+                api_key=secret,
                 base_url=base_url,
                 region=region,
                 workspace=workspace,
@@ -189,6 +193,8 @@ class FineTuneClient:
     async def list(self, page_no: int = 1, page_size: int = 10, *, model: str | None = None) -> JobPage:
         """One page of the account's jobs (``GET /fine-tunes``), each a whole snapshot.
 
+        A row that cannot be read as a job is left out, logged once, and kept in ``extra["jobs"]``.
+
         Args:
             page_no: 1 is the first.
             page_size: Jobs per page, 1 to 100.
@@ -201,7 +207,9 @@ class FineTuneClient:
         request = page_request(page_no, page_size, model)
 
         async def once() -> JobPage:
-            return decode_page(await self._session.send(request), page_no, page_size)
+            page = decode_page(await self._session.send(request), page_no, page_size)
+            self._journal.listed(page)
+            return page
 
         return await retried(once, self._retry)
 
@@ -285,13 +293,14 @@ class FineTuneClient:
             JobError: the job ended under a status this version does not know.
         """
         ended = await self.wait_for_terminal(job, timeout=timeout, poll=poll, on_update=on_update)
+        said = shown(ended.message or "", 2000)
         match ended.status:
             case JobStatus.SUCCEEDED:
                 return ended
             case JobStatus.FAILED:
-                raise JobFailedError(ended.message or "the job failed", job=ended)
+                raise JobFailedError(said or "the job failed", job=ended)
             case JobStatus.CANCELED:
-                raise JobCanceledError(ended.message or "the job was canceled", job=ended)
+                raise JobCanceledError(said or "the job was canceled", job=ended)
             case _:
                 raise JobError("the job ended in a status this version does not know", job=ended)
 

@@ -10,11 +10,16 @@ from typing import Any
 
 import pytest
 
-from dashscope_ft_async._settings import Secret, settings
+from dashscope_ft_async._settings import Secret, Settings
+from dashscope_ft_async._settings import settings as settings_of
 from dashscope_ft_async.errors import ConfigurationError
 
 KEY = "sk-from-argument"
 SINGAPORE = "https://dashscope-intl.aliyuncs.com/api/v1"
+
+
+def settings(*, api_key: Any = None, **arguments: Any) -> Settings:
+    return settings_of(api_key=None if api_key is None else Secret(api_key), **arguments)
 
 
 def write_key_file(text: bytes) -> Path:

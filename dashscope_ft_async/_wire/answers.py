@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, TypeAlias, cast
 
 import orjson
 from cattrs import BaseValidationError, transform_error
 
+from dashscope_ft_async._text import shown
 from dashscope_ft_async._wire.codes import status_error_class
 from dashscope_ft_async._wire.headers import retry_after
 from dashscope_ft_async._wire.messages import Response
 from dashscope_ft_async._wire.pages import Row, ScannedPage
 from dashscope_ft_async._wire.structure import CONVERTER, JSON_PAGE_FIELDS, optional_int
-from dashscope_ft_async._wire.text import shown
 from dashscope_ft_async.errors import APIResponseValidationError, APIStatusError
 from dashscope_ft_async.models import FineTuneJob, JobPage
 
 Json: TypeAlias = dict[str, Any]
-_T = TypeVar("_T")
 
 
 def decode_job(response: Response, job_id: str) -> FineTuneJob:
@@ -26,25 +25,47 @@ def decode_job(response: Response, job_id: str) -> FineTuneJob:
     payload = _payload(response)
     output = _output(response, payload)
     output = {**output, "request_id": _request_id(response, payload)}
-    job = _structured(response, output, FineTuneJob)
+    job = _job(response, output)
     if job.job_id != job_id:
         raise _malformed(response, f"the answer is about job {shown(job.job_id)!r} @ $.output.job_id")
     return job
 
 
 def decode_page(response: Response, page_no: int, page_size: int) -> JobPage:
-    """The page an answer describes. Raises `APIStatusError` or `APIResponseValidationError`."""
+    """The page an answer describes; one bad row does not cost the others.
+
+    Raises `APIStatusError` or `APIResponseValidationError`.
+    """
     payload = _payload(response)
     output = _output(response, payload)
-    raw: Json = {
-        "page_no": _count(output, "page_no") or page_no,
-        "page_size": _count(output, "page_size") or page_size,
-        "total": _count(output, "total"),
-        "jobs": output.get("jobs") or [],
-        "request_id": _request_id(response, payload),
-        "extra": {name: value for name, value in output.items() if name not in JSON_PAGE_FIELDS},
-    }
-    return _structured(response, raw, JobPage)
+    jobs, unreadable = _rows(response, output.get("jobs") or [])
+    extra = {name: value for name, value in output.items() if name not in JSON_PAGE_FIELDS}
+    return JobPage(
+        page_no=_count(output, "page_no") or page_no,
+        page_size=_count(output, "page_size") or page_size,
+        total=_count(output, "total"),
+        jobs=jobs,
+        request_id=_request_id(response, payload),
+        extra={**extra, "jobs": unreadable} if unreadable else extra,
+    )
+
+
+def _rows(response: Response, rows: object) -> tuple[tuple[FineTuneJob, ...], list[object]]:
+    """The jobs, and the rows that are none. Raises where there are rows, and not one is a job."""
+    if not isinstance(rows, list):
+        raise _malformed(response, f"expected a list, found {type(rows).__name__} @ $.output.jobs")
+    jobs: list[FineTuneJob] = []
+    unreadable: list[object] = []
+    failure: APIResponseValidationError | None = None
+    for place, row in enumerate(cast("list[object]", rows)):
+        try:
+            jobs.append(_job(response, row, f"$.output.jobs[{place}]"))
+        except APIResponseValidationError as error:
+            failure = failure or error.with_traceback(None)
+            unreadable.append(row)
+    if failure is not None and not jobs:
+        raise failure
+    return tuple(jobs), unreadable
 
 
 def scan_page(response: Response, page_size: int) -> ScannedPage:
@@ -54,7 +75,7 @@ def scan_page(response: Response, page_size: int) -> ScannedPage:
     request_id = _request_id(response, payload)
 
     def structure(raw: Mapping[str, Any]) -> FineTuneJob:
-        return _structured(response, {**raw, "request_id": request_id}, FineTuneJob)
+        return _job(response, {**raw, "request_id": request_id})
 
     jobs: object = output.get("jobs")
     rows = [
@@ -90,15 +111,14 @@ def _payload(response: Response) -> Json:
 
 
 def _output(response: Response, payload: Json) -> Json:
-    for name in ("output", "data"):
-        output = payload.get(name)
-        if isinstance(output, dict):
-            return cast("Json", output)
+    outputs = [payload[name] for name in ("output", "data") if isinstance(payload.get(name), dict)]
+    output = cast("Json | None", outputs[0] if outputs else None)
     code = _text(payload.get("code"))
-    if code is not None and code.strip().lower() not in _SUCCESS_CODES:
+    failed = code is not None and code.strip().lower() not in _SUCCESS_CODES
+    if not output and (failed or isinstance(payload.get("error"), dict)):
         raise _status_error(response, payload)
-    if isinstance(payload.get("error"), dict):
-        raise _status_error(response, payload)
+    if output is not None:
+        return output
     # A list, a boolean or nothing: other endpoints answer so, this one does not.
     found = type(payload["output"]).__name__ if "output" in payload else "nothing"
     raise _malformed(response, f"expected an object, found {found} @ $.output")
@@ -156,9 +176,11 @@ def _text(value: object) -> str | None:
     return None
 
 
-def _structured(response: Response, raw: Json, kind: type[_T]) -> _T:
+def _job(response: Response, raw: object, path: str = "$.output") -> FineTuneJob:
+    if not isinstance(raw, dict):
+        raise _malformed(response, f"expected an object, found {type(raw).__name__} @ {path}")
     try:
-        return CONVERTER.structure(raw, kind)
+        return CONVERTER.structure(raw, FineTuneJob)
     except BaseValidationError as errors:
-        where = "; ".join(transform_error(errors, path="$.output")[:3])
+        where = "; ".join(transform_error(errors, path=path)[:3])
         raise _malformed(response, where) from None

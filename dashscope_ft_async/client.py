@@ -148,6 +148,8 @@ class FineTuneClient:
         self._hub: Hub | None = None
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_hub"):  # refused, and shown as a variable of a traceback
+            return "<FineTuneClient not made>"
         return f"<FineTuneClient {self._session!r} {self._hub!r}>"
 
     def __reduce__(self) -> NoReturn:

@@ -331,7 +331,7 @@ class WaitError(DashScopeFTError):
             "last status": None if self.last_job is None else escaped(self.last_job.raw_status),
             "after": f"{self.elapsed:.1f} s",
             "polls": self.polls,
-            "last error": None if self.last_error is None else repr(str(self.last_error)),
+            "last error": None if self.last_error is None else repr(redact(str(self.last_error))),
         }
 
 

@@ -62,10 +62,12 @@ class Session:
         ssl: Ssl | None = None,
         trace_configs: Sequence[aiohttp.TraceConfig] | None = None,
     ) -> None:
+        self._settings = settings
+        self.closed = False
+        """Whether `close` was called."""
         if borrowed is not None:
             _check_borrowed(borrowed, settings.host)
         _check_options(proxy, ssl, trace_configs)
-        self._settings = settings
         self._timeout = timeout
         # Before the whole time-out, or it could not be told that no connection was made.
         self._connect_timeout = min(_CONNECT_TIMEOUT, 0.9 * timeout)
@@ -77,8 +79,6 @@ class Session:
         self._trace_configs = list(trace_configs or ())
         self._loop: asyncio.AbstractEventLoop | None = getattr(borrowed, "_loop", None)
         self._pid = os.getpid()
-        self.closed = False
-        """Whether `close` was called."""
 
     def __repr__(self) -> str:
         url = redact(self._masked(self._settings.base_url))  # some gateways want a key in the path
@@ -124,7 +124,7 @@ class Session:
             failure = error.with_traceback(None)
         except asyncio.CancelledError as cancelled:
             # A time-out around us chains it, and the frames it went through hold the request's headers.
-            raise cancelled.with_traceback(None)
+            raise cancelled.with_traceback(None) from None
         except (
             aiohttp.ClientError,
             http_exceptions.HttpProcessingError,
@@ -216,7 +216,7 @@ class Session:
         else:
             text = str(error)
         return APIConnectionError(
-            shown(self._masked(f"{type(error).__name__}: {text}")), never_connected=never_connected
+            shown(self._masked(f"{type(error).__name__}: {text}"), 500), never_connected=never_connected
         )
 
     def _masked(self, text: str) -> str:

@@ -371,7 +371,11 @@ UNDER_200 = [
 
 
 @pytest.mark.parametrize(("code", "kind"), UNDER_200)
-@pytest.mark.parametrize("output", [{}, {"output": None}, {"output": []}, {"output": False}], ids=repr)
+@pytest.mark.parametrize(
+    "output",
+    [{}, {"output": None}, {"output": []}, {"output": False}, {"output": {}}, {"data": {}}],
+    ids=repr,
+)
 def test_a_code_under_200_without_output_is_an_error_of_its_class(
     code: object, kind: type[APIStatusError], output: dict[str, object]
 ) -> None:
@@ -381,8 +385,9 @@ def test_a_code_under_200_without_output_is_an_error_of_its_class(
     assert (error.status, error.code, error.message, error.request_id) == (200, str(code), "m", "r")
 
 
-def test_a_nested_error_under_200_is_an_error_of_its_class() -> None:
-    error = refused({"error": {"code": "insufficient_quota", "message": "m"}, "request_id": "r"})
+@pytest.mark.parametrize("output", [{}, {"output": {}}], ids=repr)
+def test_a_nested_error_under_200_is_an_error_of_its_class(output: dict[str, object]) -> None:
+    error = refused({"error": {"code": "insufficient_quota", "message": "m"}, "request_id": "r", **output})
 
     assert (type(error), error.code, error.message) == (RateLimitError, "insufficient_quota", "m")
 
@@ -421,6 +426,14 @@ def test_an_odd_optional_field_does_not_cost_the_page() -> None:
 
     assert [job.job_name for job in read.jobs] == [None, "n"]
     assert read.jobs[1].extra == {"usage": []}
+
+
+def test_a_row_that_is_no_job_does_not_cost_the_page_and_is_kept_aside() -> None:
+    bad: list[Any] = [None, "ft-3", {"job_id": "ft-2"}, {**OUTPUT, "status": []}]
+    read = page(jobs=[bad[0], OUTPUT, *bad[1:], OUTPUT], total=6, new=1)
+
+    assert [job.job_id for job in read.jobs] == [OUTPUT["job_id"]] * 2
+    assert read.extra == {"new": 1, "jobs": bad}
 
 
 NO_JOBS: list[Any] = [

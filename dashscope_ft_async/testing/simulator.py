@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
+from dashscope_ft_async._settings import Secret
 from dashscope_ft_async.client import FineTuneClient
 from dashscope_ft_async.testing.scenario import (
     Fault,
@@ -39,7 +40,7 @@ class Simulator:
     def __init__(
         self, *, api_key: str | None = None, latency: float = 0.0, rate_limit: float | None = None
     ) -> None:
-        self._api_key = api_key
+        self._api_key = None if api_key is None else Secret(api_key)
         self._latency = latency
         self._limit = None if rate_limit is None else RateLimit(rate_limit)
         self._jobs: dict[str, SimulatedJob] = {}
@@ -75,8 +76,8 @@ class Simulator:
 
     def client(self, **options: Any) -> FineTuneClient:
         """A client of this service; `options` are those of `FineTuneClient`."""
-        defaults: dict[str, Any] = {"api_key": self._api_key or "sk-simulated", "base_url": self.base_url}
-        return FineTuneClient(**(defaults | options))
+        key = Secret("sk-simulated") if self._api_key is None else self._api_key
+        return FineTuneClient(**({"base_url": self.base_url, "api_key": key.reveal()} | options))
 
     # --- the script ---------------------------------------------------------------------------------
 
@@ -186,7 +187,7 @@ class Simulator:
 
     def _refusal(self, request: web.Request) -> Fault | None:
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-        if scheme != "Bearer" or not key or (self._api_key is not None and key != self._api_key):
+        if scheme != "Bearer" or not key or (self._api_key is not None and key != self._api_key.reveal()):
             return Fault.error(401, "InvalidApiKey", "Invalid API-key provided.")
         now = self._now()
         if now < self._throttled_until:

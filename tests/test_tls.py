@@ -29,7 +29,7 @@ class Ground:
     """A server with a certificate for 127.0.0.1 of a CA that nobody knows."""
 
     def __init__(self) -> None:
-        self.ca = trustme.CA()
+        self.ca: Any = trustme.CA()  # its types name a library that is not installed
         self.certificate = self.ca.issue_cert("127.0.0.1")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.certificate.configure_cert(context)

@@ -21,6 +21,7 @@ from dashscope_ft_async.testing.scenario import (
     page_of,
 )
 
+_TEN_YEARS = 315e6
 THROTTLED = Fault.error(429, "Throttling", "Requests throttling triggered.")
 
 
@@ -60,7 +61,13 @@ class Simulator:
         app.router.add_get("/api/v1/fine-tunes", self._list)
         app.router.add_get("/api/v1/fine-tunes/{job_id}", self._get)
         self._runner = web.AppRunner(
-            app, access_log=None, handle_signals=False, handler_cancellation=True, shutdown_timeout=0.01
+            app,
+            access_log=None,
+            handle_signals=False,
+            handler_cancellation=True,
+            shutdown_timeout=0.01,
+            # Where time is virtual, early releases of aiohttp 3.11 wait for ever for the end of this.
+            keepalive_timeout=_TEN_YEARS,
         )
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
@@ -77,7 +84,8 @@ class Simulator:
     def client(self, **options: Any) -> FineTuneClient:
         """A client of this service; `options` are those of `FineTuneClient`."""
         key = Secret("sk-simulated") if self._api_key is None else self._api_key
-        return FineTuneClient(**({"base_url": self.base_url, "api_key": key.reveal()} | options))
+        defaults: dict[str, Any] = {"base_url": self.base_url}
+        return FineTuneClient(options.pop("api_key", key.reveal()), **(defaults | options))
 
     # --- the script ---------------------------------------------------------------------------------
 

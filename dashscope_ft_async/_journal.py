@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 
-from dashscope_ft_async.models import FineTuneJob, JobStatus
+from dashscope_ft_async._text import escaped, shown
+from dashscope_ft_async.models import FineTuneJob, JobPage, JobStatus
 
 _LOG = logging.getLogger("dashscope_ft_async")
 
@@ -18,6 +19,7 @@ _FIRST_BEAT = 60.0
 _SLOWEST_BEAT = 3600.0
 _TROUBLE_IS_OVER = 60.0
 _MOST_WORDS = 100
+_LONGEST_TEXT = 2500
 
 
 class Journal:
@@ -25,6 +27,7 @@ class Journal:
 
     def __init__(self) -> None:
         self._words: set[str] = set()
+        self._told_of_rows = False
         self._failures = 0
         self._failed_at = 0.0
         self._failing_since = 0.0
@@ -40,10 +43,21 @@ class Journal:
         if len(self._words) < _MOST_WORDS:
             self._words.add(word)
             _LOG.warning(
-                "job %s has the status %.80r, which this version does not know; it is taken as %s",
+                "job %s has the status %s, which this version does not know; it is taken as %s",
                 job.job_id,
-                word,
+                shown(repr(word), 80),
                 "ended" if job.is_terminal else "not ended",
+            )
+
+    def listed(self, page: JobPage) -> None:
+        """Warn of rows that were left out of a page, once."""
+        left_out: Sized = page.extra.get("jobs", ())
+        if left_out and not self._told_of_rows:
+            self._told_of_rows = True
+            _LOG.warning(
+                "%d of %d rows of the list cannot be read as jobs and are left out; JobPage.extra has them",
+                len(left_out),
+                len(left_out) + len(page.jobs),
             )
 
     def answered(
@@ -51,13 +65,13 @@ class Journal:
     ) -> None:
         """Tell a change of status, a new word, and the end of trouble."""
         if before is None or before.raw_status != job.raw_status:
-            was = "first seen" if before is None else before.raw_status
+            was = "first seen" if before is None else escaped(before.raw_status)
             age = now - started
             _LOG.info(
-                "job %s: %.80s -> %.80s after %.0f s, %d polls",
+                "job %s: %s -> %s after %.0f s, %d polls",
                 job.job_id,
                 was,
-                job.raw_status,
+                escaped(job.raw_status),
                 age,
                 polls,
             )
@@ -84,7 +98,7 @@ class Journal:
                 self._failures,
                 now - self._failing_since,
                 type(error).__name__,
-                error,
+                shown(str(error), _LONGEST_TEXT),
                 hold,
             )
 
@@ -100,7 +114,7 @@ class Journal:
     def beat(self, last_jobs: Iterable[FineTuneJob | None], now: float) -> None:
         """A sign of life; the next one comes after twice the time, at most an hour."""
         count = Counter("not seen yet" if job is None else job.raw_status for job in last_jobs)
-        told = ", ".join(f"{number} {status:.40}" for status, number in count.most_common(8))
+        told = ", ".join(f"{number} {escaped(status, 40)}" for status, number in count.most_common(8))
         _LOG.info("still waiting for %d jobs: %s", count.total(), told)
         self._gap = min(_SLOWEST_BEAT, 2 * self._gap)
         self.beat_at = now + self._gap

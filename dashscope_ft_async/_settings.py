@@ -7,13 +7,16 @@ set-up. Hosts: https://www.alibabacloud.com/help/en/model-studio/regions
 from __future__ import annotations
 
 import ipaddress
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import SplitResult, urlsplit
+from typing import cast
+from urllib.parse import SplitResult, quote, urlsplit
 
 import attrs
 
+from dashscope_ft_async._text import looks_like_a_key
 from dashscope_ft_async.errors import ConfigurationError
 
 DEFAULT_REGION = "ap-southeast-1"
@@ -27,17 +30,36 @@ _SHARED_HOSTS = {
 _WORKSPACE_REGIONS = frozenset({"eu-central-1", "ap-northeast-1"})
 
 
+_LEAST_SECRET = 8
+"""Characters: what is shorter is a stand-in of a test, and would be found in the words of an answer."""
+
+
 class Secret:
     """A text that shows itself only when asked, and refuses to be pickled."""
 
-    __slots__ = ("_text",)
+    __slots__ = ("_forms", "_text")
 
     def __init__(self, text: str) -> None:
         self._text = text
+        self._forms: frozenset[bytes] = frozenset()
+        if isinstance(cast("object", text), str) and len(text) >= _LEAST_SECRET:
+            forms = (
+                text,
+                text.replace("/", r"\/"),
+                json.dumps(text)[1:-1],
+                quote(text, "", errors="replace"),
+            )
+            self._forms = frozenset(form.encode("utf-8", "replace") for form in forms)
 
     def reveal(self) -> str:
         """The text."""
         return self._text
+
+    def struck_from(self, text: bytes) -> bytes:
+        """`text` without this one, as it is or as JSON and URLs write it."""
+        for form in self._forms:
+            text = text.replace(form, b"***")
+        return text
 
     def __repr__(self) -> str:
         return "Secret(***)"
@@ -63,7 +85,7 @@ class Settings:
 
 def settings(
     *,
-    api_key: str | None = None,
+    api_key: Secret | None = None,
     base_url: str | None = None,
     region: str | None = None,
     workspace: str | None = None,
@@ -71,31 +93,57 @@ def settings(
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
     """Arguments first, then the environment, then the key file. Raises `ConfigurationError`."""
-    env = os.environ if environ is None else environ
+    try:
+        return _settled(
+            api_key,
+            base_url,
+            region,
+            workspace,
+            os.environ if environ is None else environ,
+            allow_insecure_http=allow_insecure_http,
+        )
+    except ConfigurationError as error:
+        # The frames it went through held the environment and the key in the clear.
+        refusal = error.with_traceback(None)
+    raise refusal
+
+
+def _settled(
+    api_key: Secret | None,
+    base_url: str | None,
+    region: str | None,
+    workspace: str | None,
+    env: Mapping[str, str],
+    *,
+    allow_insecure_http: bool,
+) -> Settings:
     if base_url is not None and region is not None:
         raise ConfigurationError("give base_url or region, not both: each names a host.")
     workspace = workspace or env.get("DASHSCOPE_WORKSPACE") or env.get("DASHSCOPE_WORKSPACE_ID") or None
     if workspace is not None:
         _check_header("workspace", workspace)
+        if looks_like_a_key(workspace):
+            raise ConfigurationError("workspace looks like an API key: give the id of a workspace.")
     if base_url is None and region is None:
         base_url = env.get("DASHSCOPE_BASE_URL") or env.get("DASHSCOPE_HTTP_BASE_URL") or None
     if base_url is None:
         region = region or env.get("DASHSCOPE_REGION") or env.get("DASHSCOPE_API_REGION")
         base_url = _region_url(region or DEFAULT_REGION, workspace)
     return Settings(
-        api_key=Secret(_api_key(api_key, env)),
+        api_key=_api_key(api_key, env),
         base_url=_normalised(base_url, allow_insecure_http=allow_insecure_http),
         workspace=workspace,
     )
 
 
-def _api_key(given: str | None, env: Mapping[str, str]) -> str:
-    key = given if given is not None else env.get("DASHSCOPE_API_KEY") or _key_file(env)
-    if not key:
+def _api_key(given: Secret | None, env: Mapping[str, str]) -> Secret:
+    key = given or Secret(env.get("DASHSCOPE_API_KEY") or _key_file(env) or "")
+    if not key.reveal():
         raise ConfigurationError(
-            "no API key: pass api_key=, or set DASHSCOPE_API_KEY, or store it in ~/.dashscope/api_key."
+            "no API key: set DASHSCOPE_API_KEY, or store it in ~/.dashscope/api_key; "
+            "a program may also pass api_key=."
         )
-    _check_header("api_key", key)
+    _check_header("api_key", key.reveal())
     return key
 
 
@@ -163,6 +211,9 @@ def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
+    # Python before 3.13 does not see the loopback address inside an IPv6 one.
+    inside = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (inside or address).is_loopback

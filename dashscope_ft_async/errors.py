@@ -36,6 +36,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
+from dashscope_ft_async._text import escaped, redact
+
 if TYPE_CHECKING:
     from dashscope_ft_async.models import FineTuneJob
 
@@ -77,13 +79,14 @@ class DashScopeFTError(Exception):
     """What to do about it; the end of `str()`."""
 
     def __init__(self, message: str = "", *, job_id: str | None = None) -> None:
-        super().__init__(message)
+        # Some messages quote what was given, or what the service said: a key may be in either.
+        super().__init__(redact(message))
         if job_id is not None:
             self.job_id = job_id
 
     def _facts(self) -> Mapping[str, object]:
         """The facts that `str()` names, in order; absent ones left out by `None`."""
-        return {"job": self.job_id}
+        return {"job": self.job_id and escaped(self.job_id)}
 
     def __str__(self) -> str:
         facts = ", ".join(f"{name} {value}" for name, value in self._facts().items() if value is not None)
@@ -277,8 +280,8 @@ class JobError(DashScopeFTError):
             return super()._facts()
         return {
             **super()._facts(),
-            "status": self.job.raw_status,
-            "code": self.job.code,
+            "status": escaped(self.job.raw_status),
+            "code": self.job.code and escaped(self.job.code),
             "request_id": self.job.request_id,
         }
 
@@ -325,10 +328,10 @@ class WaitError(DashScopeFTError):
         """Job, last status, time, polls and the last failure."""
         return {
             **super()._facts(),
-            "last status": None if self.last_job is None else self.last_job.raw_status,
+            "last status": None if self.last_job is None else escaped(self.last_job.raw_status),
             "after": f"{self.elapsed:.1f} s",
             "polls": self.polls,
-            "last error": None if self.last_error is None else repr(str(self.last_error)),
+            "last error": None if self.last_error is None else repr(redact(str(self.last_error))),
         }
 
 

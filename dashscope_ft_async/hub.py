@@ -36,6 +36,7 @@ from dashscope_ft_async.errors import (
 from dashscope_ft_async.gate import Gate
 from dashscope_ft_async.models import FineTuneJob
 from dashscope_ft_async.policy import (
+    TIMER_SLACK,
     Done,
     Fail,
     Outcome,
@@ -53,7 +54,7 @@ LAST_POLL = 2.0
 OWN_LOOK = 300.0
 """Seconds after which a job is asked for by itself, whatever pages say of it."""
 _NEXT_SCAN = 0.5
-_SLACK = 0.001  # timers fire a little early; what is due within this is due
+_SLACK = TIMER_SLACK
 
 
 class Hub:

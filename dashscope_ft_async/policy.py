@@ -47,6 +47,8 @@ RETRY_AFTER_CEILING = 300.0
 SINGLE_CALL_PATIENCE = 60.0
 """Seconds: a single call does not sit out a longer Retry-After, it raises."""
 LEAST_OUTAGE_FAILURES = 4
+TIMER_SLACK = 0.001
+"""Seconds: timers fire a little early, and what is due within this is due."""
 
 
 def _seconds(
@@ -343,7 +345,7 @@ def _after_failure(
 def _sleep_or_time_out(state: WaitState, delay: float, now: float) -> Step:
     if state.deadline is None:
         return Sleep(delay, state)
-    if now >= state.deadline:
+    if state.deadline <= now + TIMER_SLACK:
         return Fail(gave_up(WaitTimeoutError, "the wait timed out", state, now))
     return Sleep(min(delay, state.deadline - now), state)
 

@@ -24,8 +24,8 @@ import aiohttp
 from aiohttp import http_exceptions
 
 from dashscope_ft_async._settings import Settings
+from dashscope_ft_async._text import redact, shown
 from dashscope_ft_async._wire import BODY_LIMIT, HEADERS_READ, Request, Response, inflate, too_large
-from dashscope_ft_async._wire.text import shown
 from dashscope_ft_async.errors import (
     APIConnectionError,
     APIError,
@@ -62,10 +62,12 @@ class Session:
         ssl: Ssl | None = None,
         trace_configs: Sequence[aiohttp.TraceConfig] | None = None,
     ) -> None:
+        self._settings = settings
+        self.closed = False
+        """Whether `close` was called."""
         if borrowed is not None:
             _check_borrowed(borrowed, settings.host)
         _check_options(proxy, ssl, trace_configs)
-        self._settings = settings
         self._timeout = timeout
         # Before the whole time-out, or it could not be told that no connection was made.
         self._connect_timeout = min(_CONNECT_TIMEOUT, 0.9 * timeout)
@@ -82,11 +84,10 @@ class Session:
         self._trace_configs = list(trace_configs or ())
         self._loop: asyncio.AbstractEventLoop | None = getattr(borrowed, "_loop", None)
         self._pid = os.getpid()
-        self.closed = False
-        """Whether `close` was called."""
 
     def __repr__(self) -> str:
-        return f"<Session {self._settings.base_url}{' closed' if self.closed else ''}>"
+        url = redact(self._masked(self._settings.base_url))  # some gateways want a key in the path
+        return f"<Session {url}{' closed' if self.closed else ''}>"
 
     def check_usable(self) -> None:
         """Raise `ClientClosedError` after closing, else what `check_home` raises."""
@@ -126,6 +127,9 @@ class Session:
         except APIError as error:
             # Its frames hold the answer as it came, an echoed key and all.
             failure = error.with_traceback(None)
+        except asyncio.CancelledError as cancelled:
+            # A time-out around us chains it, and the frames it went through hold the request's headers.
+            raise cancelled.with_traceback(None) from None
         except (
             aiohttp.ClientError,
             http_exceptions.HttpProcessingError,
@@ -165,7 +169,7 @@ class Session:
             bytes(body) if encoding.strip().lower() in ("", "identity") else inflate(bytes(body), encoding)
         )
         # Whatever echoes the key (a debugging proxy does) shall not carry it into a snapshot or an error.
-        return plain.replace(self._settings.api_key.reveal().encode(), b"***")
+        return self._settings.api_key.struck_from(plain)
 
     def _headers(self) -> dict[str, str]:
         headers = {
@@ -200,19 +204,26 @@ class Session:
 
     def _broken(self, error: Exception) -> APIConnectionError:
         never_connected = isinstance(
-            error, aiohttp.ClientConnectorError | aiohttp.ClientHttpProxyError | aiohttp.InvalidURL
+            error,
+            aiohttp.ClientConnectorError
+            | aiohttp.ClientHttpProxyError
+            | aiohttp.InvalidURL
+            | aiohttp.ServerFingerprintMismatch,
         )
         # Of an error that carries an answer only number and phrase are told: the rest holds our headers.
         if isinstance(error, aiohttp.ClientResponseError):
             text = f"HTTP {error.status} {error.message}"
+        elif isinstance(error, aiohttp.ServerFingerprintMismatch):
+            text = f"the certificate of {error.host} is not the one that ssl= names"
         else:
             text = str(error)
         return APIConnectionError(
-            shown(self._masked(f"{type(error).__name__}: {text}")), never_connected=never_connected
+            shown(self._masked(f"{type(error).__name__}: {text}"), 500), never_connected=never_connected
         )
 
     def _masked(self, text: str) -> str:
-        return text.replace(self._settings.api_key.reveal(), "***")
+        raw = text.encode("utf-8", "surrogateescape")  # as aiohttp decodes headers
+        return self._settings.api_key.struck_from(raw).decode("utf-8", "surrogateescape")
 
     async def close(self) -> None:
         """Close the owned session; requests under way fail with `ClientClosedError`. Idempotent."""
@@ -245,6 +256,8 @@ def _check_options(proxy: object, ssl: object, trace_configs: object) -> None:
     # False would switch verification off, and aiohttp finds the others wrong only at the first request.
     if ssl is not None and not isinstance(ssl, ssl_module.SSLContext | aiohttp.Fingerprint):
         raise ConfigurationError("ssl must be an ssl.SSLContext or an aiohttp.Fingerprint.")
+    if _is_blind(ssl):
+        raise ConfigurationError("ssl must verify certificates and host names: load a private CA into it.")
     # The URL is not shown: it may hold a password.
     if proxy is not None and not (isinstance(proxy, str) and _is_http(proxy)):
         raise ConfigurationError("proxy must be the URL of an HTTP proxy, such as http://127.0.0.1:3128.")
@@ -253,6 +266,13 @@ def _check_options(proxy: object, ssl: object, trace_configs: object) -> None:
         and all(isinstance(one, aiohttp.TraceConfig) for one in cast("Sequence[object]", trace_configs))
     ):
         raise ConfigurationError("trace_configs must be a list of aiohttp.TraceConfig.")
+
+
+def _is_blind(ssl: object) -> bool:
+    """Whether connections made so would take any certificate."""
+    if isinstance(ssl, ssl_module.SSLContext):
+        return ssl.verify_mode != ssl_module.CERT_REQUIRED or not ssl.check_hostname
+    return ssl is False
 
 
 def _is_http(url: str) -> bool:
@@ -268,6 +288,8 @@ def _check_borrowed(session: aiohttp.ClientSession, host: str) -> None:
         raise ConfigurationError("session must be an aiohttp.ClientSession.")
     if session.closed:
         raise ConfigurationError("the borrowed aiohttp session is closed.")
+    if _is_blind(getattr(session.connector, "_ssl", None)):
+        raise ConfigurationError("the borrowed session's connector does not verify certificates.")
     if session.auth is not None:
         raise ConfigurationError(
             "the borrowed session has an auth of its own, which takes the place of the API key."

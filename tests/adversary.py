@@ -7,6 +7,7 @@ import contextlib
 import gzip
 import json
 import socket
+import ssl
 import struct
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator
@@ -29,7 +30,8 @@ def job_body(status: str = "SUCCEEDED", **fields: object) -> bytes:
 class Adversary:
     """A server on 127.0.0.1 that gives its n-th request the n-th answer, and the last one to all later."""
 
-    def __init__(self, *answers: Answer) -> None:
+    def __init__(self, *answers: Answer, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self._answers = deque(answers or (good,))
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -49,7 +51,7 @@ class Adversary:
         return f"http://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

@@ -11,7 +11,7 @@ PACKAGE = "dashscope_ft_async"
 ROOT = Path(__file__).parents[1] / PACKAGE
 
 FLOORS = (
-    {"models", "_version"},
+    {"models", "_version", "_text"},
     {"errors"},
     {"_checks"},
     {"_wire", "policy", "_settings"},
@@ -33,7 +33,7 @@ DOORS = {
     "click": {"cli"},
     "rich": {"cli"},
 }
-PURE = {"models", "_checks", "errors", "_wire", "policy", "gate", "_roster"}
+PURE = {"models", "_text", "_checks", "errors", "_wire", "policy", "gate", "_roster"}
 CLOCKS_AND_CHANCE = {"asyncio", "time", "random", "socket"}
 
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import tomllib
 from collections.abc import Callable, Coroutine, Iterator
 from datetime import UTC, datetime
 from functools import partial
@@ -257,7 +258,11 @@ def test_a_missing_key_exits_2_in_one_line(command: str, monkeypatch: pytest.Mon
     assert result.exit_code == 2
     assert result.stdout == ""
     assert len(result.stderr.splitlines()) == 1
-    assert "DASHSCOPE_API_KEY" in result.stderr
+    advice, _, for_programs = result.stderr.partition(";")
+    assert "set DASHSCOPE_API_KEY" in advice
+    assert "~/.dashscope/api_key" in advice
+    assert "api_key=" not in advice
+    assert "program" in for_programs
 
 
 # --- what is written --------------------------------------------------------------------------------
@@ -626,12 +631,22 @@ class Failing:
             raise self._error
 
 
-def test_an_interrupt_while_importing_exits_130(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "dashscope_ft_async.cli.commands")
-    monkeypatch.setattr(sys, "meta_path", [Failing(KeyboardInterrupt()), *sys.meta_path])
-    with pytest.raises(SystemExit) as stopped:
-        cli.main()
-    assert stopped.value.code == 130
+@pytest.mark.parametrize("module", ["dashscope_ft_async", "dashscope_ft_async.cli.commands"])
+def test_an_interrupt_while_importing_exits_130_without_a_traceback(module: str) -> None:
+    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+    script = project["scripts"]["dashscope-ft"].partition(":")
+    code = f"""
+import sys
+class Interrupted:
+    def find_spec(self, name, *_):
+        if name == {module!r}:
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupted())
+from importlib import import_module
+getattr(import_module({script[0]!r}), {script[2]!r})()
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
 
 
 def test_main_runs_the_command_and_survives_a_narrow_encoding(

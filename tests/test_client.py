@@ -118,6 +118,20 @@ def _page(ids: list[str], **fields: object) -> bytes:
     return f'{{"output": {{"jobs": [{jobs}]{facts}}}}}'.encode()
 
 
+async def test_a_row_that_is_no_job_hides_no_other_and_is_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    good, bad = b'{"job_id": "a", "status": "RUNNING"}', b'{"job_id": "b", "status": null}'
+    body = b'{"output": {"jobs": [' + bad + b", " + good + b'], "total": 2}}'
+    async with Adversary(whole(body)) as server, FineTuneClient(KEY, base_url=server.base_url) as client:
+        page = await client.list()
+        walked = [job.job_id async for job in client.iter_jobs(page_size=2)]
+    assert [job.job_id for job in page.jobs] == walked == ["a"]
+    assert page.extra["jobs"] == [{"job_id": "b", "status": None}]
+    (told,) = [one for one in caplog.records if one.name == "dashscope_ft_async"]
+    assert (told.levelname, told.getMessage()[:14]) == ("WARNING", "1 of 2 rows of")
+
+
 @pytest.mark.parametrize(
     ("pages", "expected", "requests"),
     [

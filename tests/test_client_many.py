@@ -95,9 +95,10 @@ async def test_a_bad_id_raises_at_its_own_await_and_stops_nothing(
         try:
             ended.append((await end).job_id)
         except DashScopeFTError as error:
-            ended.append(type(error))
+            ended.append((type(error), error.job_id))
 
-    assert sorted(map(str, ended)) == sorted(map(str, [ConfigurationError, NotFoundError, *good]))
+    refused = [(ConfigurationError, "not/an/id"), (NotFoundError, "ft-not-there")]
+    assert sorted(map(str, ended)) == sorted(map(str, [*refused, *good]))
 
 
 async def test_a_limit_takes_ids_as_room_comes(service: Simulator, client: FineTuneClient) -> None:

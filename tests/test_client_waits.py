@@ -430,6 +430,20 @@ async def test_the_log_tells_changes_and_a_growing_heartbeat_and_never_a_poll(
     assert len(ours) == len(changes) + len(beats)
 
 
+async def test_a_status_word_of_many_lines_writes_none_of_its_own_into_the_log(
+    service: Simulator, client: FineTuneClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="dashscope_ft_async")
+    forged = "RUNNING\nERROR root: all is lost\x1b[2J"
+    job_id = service.add_job([(0, forged), (600, "PENDING"), (900, "SUCCEEDED")])
+    with pytest.raises(WaitTimeoutError) as caught:
+        await client.wait_for_terminal(job_id, timeout=300)
+    await client.wait_for_terminal(job_id)
+    lines = [one.getMessage() for one in caplog.records] + [str(caught.value)]
+    assert all(line.isprintable() for line in lines)
+    assert sum(r"'RUNNING\nERROR root: all is lost\x1b[2J'" in line for line in lines) >= 5
+
+
 async def test_the_log_tells_trouble_in_few_lines_and_its_end(
     service: Simulator, client: FineTuneClient, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -27,6 +27,7 @@ from dashscope_ft_async import (
     PollPolicy,
     RateLimitError,
     RetryPolicy,
+    WaitTimeoutError,
 )
 from dashscope_ft_async._wire import Response, decode_job
 from dashscope_ft_async.policy import (
@@ -339,3 +340,13 @@ def test_a_suspended_laptop_is_no_outage() -> None:
     assert isinstance(step, Sleep)
     assert step.state.trouble is not None
     assert step.state.trouble.outage == 10 + 8 + 30
+
+
+@pytest.mark.parametrize("early", [0.0, 0.0005, 0.001])
+def test_a_deadline_that_a_timer_met_a_little_early_has_passed(early: float) -> None:
+    state = WaitState(0.0, 60.0)
+
+    step = next_step(POLICY, state, job("ft-1"), now=60.0 - early, u=0.5)
+
+    assert isinstance(step, Fail)
+    assert isinstance(step.error, WaitTimeoutError)

@@ -230,7 +230,7 @@ async def test_a_borrowed_session_does_not_show_the_key(key: str) -> None:
 
 def test_no_repr_shows_the_key(key: str) -> None:
     client = FineTuneClient(key)
-    made = settings(api_key=key, environ={})
+    made = settings(api_key=Secret(key), environ={})
     for thing in (client, made, made.api_key, vars(client), [client], {"client": client}):
         assert key not in repr(thing)
         assert key not in str(thing)
@@ -238,7 +238,7 @@ def test_no_repr_shows_the_key(key: str) -> None:
 
 
 def test_what_holds_the_key_cannot_be_pickled_or_deep_copied(key: str) -> None:
-    made: Settings = settings(api_key=key, environ={})
+    made: Settings = settings(api_key=Secret(key), environ={})
     for thing in (FineTuneClient(key), made, made.api_key):
         with pytest.raises(TypeError, match="pickled"):
             pickle.dumps(thing)

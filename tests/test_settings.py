@@ -10,11 +10,16 @@ from typing import Any
 
 import pytest
 
-from dashscope_ft_async._settings import Secret, settings
+from dashscope_ft_async._settings import Secret, Settings
+from dashscope_ft_async._settings import settings as settings_of
 from dashscope_ft_async.errors import ConfigurationError
 
 KEY = "sk-from-argument"
 SINGAPORE = "https://dashscope-intl.aliyuncs.com/api/v1"
+
+
+def settings(*, api_key: Any = None, **arguments: Any) -> Settings:
+    return settings_of(api_key=None if api_key is None else Secret(api_key), **arguments)
 
 
 def write_key_file(text: bytes) -> Path:
@@ -244,6 +249,7 @@ def test_a_base_url_and_a_region_are_a_contradiction() -> None:
         ("http://127.0.0.1:8080/api/v1", "http://127.0.0.1:8080/api/v1"),
         ("http://127.8.9.10", "http://127.8.9.10/api/v1"),
         ("http://[::1]:8080", "http://[::1]:8080/api/v1"),
+        ("http://[::ffff:127.0.0.1]:8080", "http://[::ffff:127.0.0.1]:8080/api/v1"),
         ("http://localhost:1", "http://localhost:1/api/v1"),
         ("http://LOCALHOST", "http://LOCALHOST/api/v1"),
     ],
@@ -262,6 +268,19 @@ def test_a_base_url_is_brought_to_one_form(given: str, used: str) -> None:
         "http://10.0.0.1",
         "http://[2001:db8::1]",
         "http://evil.example/127.0.0.1",
+        "http://localhost.evil",
+        "http://evil.localhost",
+        "http://localhost.",
+        "http://localhost%2eevil",
+        "http://ip6-localhost",
+        "http://127.1",
+        "http://2130706433",
+        "http://0x7f.0.0.1",
+        "http://127.0.0.1。evil.example",
+        "http://\uff4cocalhost",
+        "http://[::]",
+        "http://[::ffff:10.0.0.1]",
+        "http://[::127.0.0.1]",
     ],
 )
 def test_plain_http_beyond_this_machine_is_refused_unless_meant(url: str) -> None:
@@ -274,6 +293,9 @@ def test_plain_http_beyond_this_machine_is_refused_unless_meant(url: str) -> Non
     [
         "https://user:sk-hush@host/api/v1",
         "https://sk-hush@host",
+        "http://localhost@evil.example/sk-hush",
+        "http://evil.example@localhost/sk-hush",
+        "http://127.0.0.1:80@evil.example/sk-hush",
         "https://host/api/v1?key=sk-hush",
         "https://host/api/v1#sk-hush",
         "https://host?",

@@ -371,7 +371,11 @@ UNDER_200 = [
 
 
 @pytest.mark.parametrize(("code", "kind"), UNDER_200)
-@pytest.mark.parametrize("output", [{}, {"output": None}, {"output": []}, {"output": False}], ids=repr)
+@pytest.mark.parametrize(
+    "output",
+    [{}, {"output": None}, {"output": []}, {"output": False}, {"output": {}}, {"data": {}}],
+    ids=repr,
+)
 def test_a_code_under_200_without_output_is_an_error_of_its_class(
     code: object, kind: type[APIStatusError], output: dict[str, object]
 ) -> None:
@@ -381,8 +385,9 @@ def test_a_code_under_200_without_output_is_an_error_of_its_class(
     assert (error.status, error.code, error.message, error.request_id) == (200, str(code), "m", "r")
 
 
-def test_a_nested_error_under_200_is_an_error_of_its_class() -> None:
-    error = refused({"error": {"code": "insufficient_quota", "message": "m"}, "request_id": "r"})
+@pytest.mark.parametrize("output", [{}, {"output": {}}], ids=repr)
+def test_a_nested_error_under_200_is_an_error_of_its_class(output: dict[str, object]) -> None:
+    error = refused({"error": {"code": "insufficient_quota", "message": "m"}, "request_id": "r", **output})
 
     assert (type(error), error.code, error.message) == (RateLimitError, "insufficient_quota", "m")
 
@@ -423,13 +428,21 @@ def test_an_odd_optional_field_does_not_cost_the_page() -> None:
     assert read.jobs[1].extra == {"usage": []}
 
 
+def test_a_row_that_is_no_job_does_not_cost_the_page_and_is_kept_aside() -> None:
+    bad: list[Any] = [None, "ft-3", {"job_id": "ft-2"}, {**OUTPUT, "status": []}]
+    read = page(jobs=[bad[0], OUTPUT, *bad[1:], OUTPUT], total=6, new=1)
+
+    assert [job.job_id for job in read.jobs] == [OUTPUT["job_id"]] * 2
+    assert read.extra == {"new": 1, "jobs": bad}
+
+
 NO_JOBS: list[Any] = [
     (5, "@ $.output.jobs"),
     (True, "@ $.output.jobs"),
-    ("abc", "@ $.output.jobs[0]"),
-    ({"a": 1}, "@ $.output.jobs[0]"),
-    ([OUTPUT, None], "@ $.output.jobs[1]"),
-    ([OUTPUT, {"job_id": "ft-2"}], "@ $.output.jobs[1].status"),
+    ("abc", "@ $.output.jobs"),
+    ({"a": 1}, "@ $.output.jobs"),
+    ([None], "found NoneType @ $.output.jobs[0]"),
+    ([{"job_id": "ft-2"}, None], "@ $.output.jobs[0].status"),
     ([[]] * 1000, "@ $.output.jobs[0]"),
 ]
 

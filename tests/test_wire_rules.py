@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dashscope_ft_async import FineTuneJob, JobStatus
+from dashscope_ft_async._text import escaped, redact
 from dashscope_ft_async._wire import (
     BODY_LIMIT,
     Request,
@@ -26,7 +27,6 @@ from dashscope_ft_async._wire import (
     job_id_of,
     job_request,
     page_request,
-    redact,
 )
 from dashscope_ft_async._wire.codes import status_error_class
 from dashscope_ft_async._wire.headers import retry_after
@@ -367,14 +367,25 @@ KEY = "sk-0123456789abcdefSECRET"
 
 
 @pytest.mark.parametrize("key", [KEY, "sk-sp-0123.4567_89-x", "sk-0123"])
-@pytest.mark.parametrize("around", ["{}", "key={}&", "'{}'", "Bearer {}, again {}"])
+@pytest.mark.parametrize(
+    "around",
+    ["{}", "key={}&", "'{}'", "Bearer {}, again {}", "key%3D{}", "key%3d{}", r"a\n{}", "Ключ{}", "1{}"],
+)
 def test_what_looks_like_a_key_is_struck_out(key: str, around: str) -> None:
     assert redact(around.format(key, key)) == around.format("sk-***", "sk-***")
 
 
-@pytest.mark.parametrize("text", ["", "sk-", "sk-abc", "task-", "no key here"])
+@pytest.mark.parametrize(
+    "text", ["", "sk-", "sk-abc", "task-", "no key here", "task-0123", "disk-full", "Risk-based"]
+)
 def test_other_text_is_left_as_it_is(text: str) -> None:
     assert redact(text) == text
+    assert escaped(text) == text
+
+
+def test_a_word_shows_what_cannot_be_printed() -> None:
+    assert escaped("RUN\nNING\x1b[2J") == r"'RUN\nNING\x1b[2J'"
+    assert len(escaped("\n" * 999)) == 80
 
 
 @pytest.mark.parametrize(

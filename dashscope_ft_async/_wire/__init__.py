@@ -9,7 +9,6 @@ from dashscope_ft_async._wire.body import BODY_LIMIT, inflate, too_large
 from dashscope_ft_async._wire.messages import HEADERS_READ, Request, Response
 from dashscope_ft_async._wire.pages import Row, ScannedPage
 from dashscope_ft_async._wire.requests import job_id_of, job_request, page_request
-from dashscope_ft_async._wire.text import redact
 
 __all__ = [
     "BODY_LIMIT",
@@ -24,7 +23,6 @@ __all__ = [
     "job_id_of",
     "job_request",
     "page_request",
-    "redact",
     "scan_page",
     "too_large",
 ]

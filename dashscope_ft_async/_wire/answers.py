@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
+from dashscope_ft_async._text import shown
 from dashscope_ft_async._wire.envelope import (
     Json,
     count_of,
@@ -17,7 +18,7 @@ from dashscope_ft_async._wire.envelope import (
 from dashscope_ft_async._wire.messages import Response
 from dashscope_ft_async._wire.pages import Row, ScannedPage
 from dashscope_ft_async._wire.structure import JSON_PAGE_FIELDS
-from dashscope_ft_async._wire.text import shown
+from dashscope_ft_async.errors import APIResponseValidationError
 from dashscope_ft_async.models import FineTuneJob, JobPage
 
 
@@ -33,18 +34,40 @@ def decode_job(response: Response, job_id: str) -> FineTuneJob:
 
 
 def decode_page(response: Response, page_no: int, page_size: int) -> JobPage:
-    """The page an answer describes. Raises `APIStatusError` or `APIResponseValidationError`."""
+    """The page an answer describes; one bad row does not cost the others.
+
+    Raises `APIStatusError` or `APIResponseValidationError`.
+    """
     payload = payload_of(response)
     output = output_of(response, payload)
-    raw: Json = {
-        "page_no": count_of(output, "page_no") or page_no,
-        "page_size": count_of(output, "page_size") or page_size,
-        "total": count_of(output, "total"),
-        "jobs": output.get("jobs") or [],
-        "request_id": request_id_of(response, payload),
-        "extra": {name: value for name, value in output.items() if name not in JSON_PAGE_FIELDS},
-    }
-    return structured(response, raw, JobPage)
+    jobs, unreadable = _rows(response, output.get("jobs") or [])
+    extra = {name: value for name, value in output.items() if name not in JSON_PAGE_FIELDS}
+    return JobPage(
+        page_no=count_of(output, "page_no") or page_no,
+        page_size=count_of(output, "page_size") or page_size,
+        total=count_of(output, "total"),
+        jobs=jobs,
+        request_id=request_id_of(response, payload),
+        extra={**extra, "jobs": unreadable} if unreadable else extra,
+    )
+
+
+def _rows(response: Response, rows: object) -> tuple[tuple[FineTuneJob, ...], list[object]]:
+    """The jobs, and the rows that are none. Raises where there are rows, and not one is a job."""
+    if not isinstance(rows, list):
+        raise malformed(response, f"expected a list, found {type(rows).__name__} @ $.output.jobs")
+    jobs: list[FineTuneJob] = []
+    unreadable: list[object] = []
+    failure: APIResponseValidationError | None = None
+    for place, row in enumerate(cast("list[object]", rows)):
+        try:
+            jobs.append(structured(response, row, FineTuneJob, f"$.output.jobs[{place}]"))
+        except APIResponseValidationError as error:
+            failure = failure or error.with_traceback(None)
+            unreadable.append(row)
+    if failure is not None and not jobs:
+        raise failure
+    return tuple(jobs), unreadable
 
 
 def scan_page(response: Response, page_size: int) -> ScannedPage:

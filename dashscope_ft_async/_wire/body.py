@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 
-from dashscope_ft_async._wire.text import shown
+from dashscope_ft_async._text import shown
 from dashscope_ft_async.errors import APIResponseValidationError
 
 BODY_LIMIT = 8 * 1024 * 1024

@@ -6,11 +6,11 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 import orjson
 
+from dashscope_ft_async._text import shown
 from dashscope_ft_async._wire.codes import status_error_class
 from dashscope_ft_async._wire.headers import retry_after
 from dashscope_ft_async._wire.messages import Response
 from dashscope_ft_async._wire.structure import converter, optional_int
-from dashscope_ft_async._wire.text import shown
 from dashscope_ft_async.errors import APIResponseValidationError, APIStatusError
 
 Json: TypeAlias = dict[str, Any]
@@ -34,15 +34,14 @@ def payload_of(response: Response) -> Json:
 
 def output_of(response: Response, payload: Json) -> Json:
     """The object under ``output``; raises for an error in its place, and for anything else."""
-    for name in ("output", "data"):
-        output = payload.get(name)
-        if isinstance(output, dict):
-            return cast("Json", output)
+    outputs = [payload[name] for name in ("output", "data") if isinstance(payload.get(name), dict)]
+    output = cast("Json | None", outputs[0] if outputs else None)
     code = text_of(payload.get("code"))
-    if code is not None and code.strip().lower() not in _SUCCESS_CODES:
+    failed = code is not None and code.strip().lower() not in _SUCCESS_CODES
+    if not output and (failed or isinstance(payload.get("error"), dict)):
         raise status_error(response, payload)
-    if isinstance(payload.get("error"), dict):
-        raise status_error(response, payload)
+    if output is not None:
+        return output
     # A list, a boolean or nothing: other endpoints answer so, this one does not.
     found = type(payload["output"]).__name__ if "output" in payload else "nothing"
     raise malformed(response, f"expected an object, found {found} @ $.output")
@@ -105,14 +104,16 @@ def text_of(value: object) -> str | None:
     return None
 
 
-def structured(response: Response, raw: Json, kind: type[_T]) -> _T:
-    """`raw` as a model. Raises `APIResponseValidationError` naming what is wrong in it."""
+def structured(response: Response, raw: object, kind: type[_T], path: str = "$.output") -> _T:
+    """`raw`, found at `path`, as a model. Raises `APIResponseValidationError` naming what is wrong."""
+    if not isinstance(raw, dict):
+        raise malformed(response, f"expected an object, found {type(raw).__name__} @ {path}")
     try:
         return converter().structure(raw, kind)
     except ExceptionGroup as errors:  # as cattrs tells them
         from cattrs import transform_error
 
-        where = "; ".join(transform_error(errors, path="$.output")[:3])
+        where = "; ".join(transform_error(errors, path=path)[:3])
         raise malformed(response, where) from None
 
 

@@ -6,6 +6,7 @@ import re
 from typing import cast
 from urllib.parse import quote, urlencode
 
+from dashscope_ft_async._text import looks_like_a_key
 from dashscope_ft_async._wire.messages import Request
 from dashscope_ft_async.errors import ConfigurationError
 from dashscope_ft_async.models import FineTuneJob
@@ -19,10 +20,15 @@ def job_id_of(job: str | FineTuneJob) -> str:
     if not isinstance(cast("object", job_id), str):
         raise ConfigurationError(f"a job id is text, not {type(job_id).__name__}.")
     if not job_id.strip("."):
-        raise ConfigurationError(f"{job_id!r} is no job id: it would ask for something else.")
+        raise ConfigurationError(
+            f"{job_id!r} is no job id: it would ask for something else.", job_id=job_id
+        )
+    if looks_like_a_key(job_id):
+        raise ConfigurationError("an API key is no job id; it was not sent.")
     if not job_id.isprintable() or _LEADS_ELSEWHERE.search(job_id):
         raise ConfigurationError(
-            f"{job_id!r} is no job id: blanks, control characters and any of / \\ ? # % are not allowed."
+            f"{job_id!r} is no job id: blanks, control characters and any of / \\ ? # % are not allowed.",
+            job_id=job_id,
         )
     return job_id
 

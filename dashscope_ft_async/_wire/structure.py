@@ -115,8 +115,6 @@ def converter() -> Converter:
     fields: Callable[[Any, Any], FineTuneJob] = make_dict_structure_fn(FineTuneJob, converter)
 
     def to_job(value: object, _: object) -> FineTuneJob:
-        if not isinstance(value, dict):
-            raise TypeError(value)
         known, extra = _sorted_fields(cast("Json", value))
         try:
             return fields(known, FineTuneJob)
@@ -152,10 +150,13 @@ def _sorted_fields(raw: Json) -> tuple[Json, Json]:
     for name, value in raw.items():
         (known if name in _JOB_FIELDS else extra)[name] = value
     for alias, name in _ALIASES.items():
-        if alias in extra and known.get(name) is None:
+        if alias in extra and _is_blank(known.get(name)):
             known[name] = extra.pop(alias)
     status = known.get("status")
-    known["raw_status"] = status if isinstance(status, str) and status.strip() else "?"
+    known["raw_status"] = status if isinstance(status, str) and not _is_blank(status) else "?"
     known["extra"] = extra
     return known, extra
 
+
+def _is_blank(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())

@@ -19,8 +19,6 @@ def main() -> None:
             raise
         print(f"dashscope-ft needs {missing.name}: pip install 'dashscope-ft-async[cli]'", file=sys.stderr)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
     stdout: object = sys.stdout
     if isinstance(stdout, TextIOWrapper):
         # What the service says may not fit the encoding of this machine; that must not end a wait.

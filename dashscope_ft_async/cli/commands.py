@@ -16,6 +16,7 @@ import attrs
 import click
 from rich.console import Console
 
+from dashscope_ft_async._text import looks_like_a_key
 from dashscope_ft_async._version import __version__
 from dashscope_ft_async.cli import view
 from dashscope_ft_async.cli.board import Board, Row
@@ -90,6 +91,12 @@ def _seconds(_: click.Context, __: click.Parameter, value: float | None) -> floa
     return value
 
 
+def _no_key(_: click.Context, __: click.Parameter, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    if any(looks_like_a_key(text) for text in ((value,) if isinstance(value, str) else value)):
+        raise click.BadParameter("an API key is no job id.")  # and is not shown in a table or a line
+    return value
+
+
 def _access(command: _F) -> _F:
     for option in (
         click.option("-v", "--verbose", is_flag=True, help="Log changes and trouble to stderr."),
@@ -122,7 +129,7 @@ def _run(main: Callable[[], Coroutine[Any, Any, Exit]], console: Console) -> Exi
     epilog="Exit codes: 0 all SUCCEEDED, 1 one FAILED, 2 usage, 3 one CANCELED, 4 timed out, 5 refused, "
     "6 unreachable, 130 interrupted. Of several, the first in the order 1, 3, 2, 5, 6, 4."
 )
-@click.argument("job_ids", metavar="ID...", nargs=-1, required=True)
+@click.argument("job_ids", metavar="ID...", nargs=-1, required=True, callback=_no_key)
 @_access
 @click.option(
     "--timeout",
@@ -173,7 +180,7 @@ def wait(job_ids: Sequence[str], timeout: float | None, no_timeout: bool, **acce
     epilog="Exit codes: 0 the job was read, whatever its status; 2 usage, 4 timed out, 5 refused, "
     "6 unreachable, 130 interrupted. For a code by status: wait --timeout 0 ID."
 )
-@click.argument("job_id", metavar="ID")
+@click.argument("job_id", metavar="ID", callback=_no_key)
 @_access
 @click.option(
     "--timeout",

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Protocol
 
-from dashscope_ft_async._wire import job_id_of
 from dashscope_ft_async.cli.board import Board, Row
 from dashscope_ft_async.client import FineTuneClient
-from dashscope_ft_async.errors import ConfigurationError, DashScopeFTError
+from dashscope_ft_async.errors import DashScopeFTError
 from dashscope_ft_async.models import FineTuneJob
 
 
@@ -36,12 +35,6 @@ async def follow(
         if not job.is_terminal:
             tell(board.seen(job, time.monotonic()))
 
-    # An iterator of ends does not name a job that was refused for its very id.
-    for job_id in board.rows:
-        try:
-            job_id_of(job_id)
-        except ConfigurationError as error:
-            tell(board.gave_up(job_id, error))
     ends = client.as_completed(board.pending, timeout=timeout, on_update=on_update)
     async with aclosing(ends):
         async for end in ends:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from dashscope_ft_async._checks import checked, is_number
-from dashscope_ft_async._settings import settings
+from dashscope_ft_async._settings import Secret, settings
 from dashscope_ft_async._version import __version__
 from dashscope_ft_async.client.crowds import Crowds
 from dashscope_ft_async.client.jobs import Jobs
@@ -77,6 +77,9 @@ class FineTuneClient(Jobs, Waits, Crowds):
         trace_configs: Sequence[aiohttp.TraceConfig] | None = None,
         allow_insecure_http: bool = False,
     ) -> None:
+        # What is raised from here on keeps this frame, and whoever logs it may log the frame's variables.
+        secret = None if api_key is None else Secret(api_key)
+        del api_key
         given = {"proxy": proxy, "ssl": ssl, "trace_configs": trace_configs}
         clashes = [name for name, value in given.items() if value is not None]
         if session is not None and clashes:
@@ -93,7 +96,7 @@ class FineTuneClient(Jobs, Waits, Crowds):
             timeout,
         )
         where = settings(
-            api_key=api_key,
+            api_key=secret,
             base_url=base_url,
             region=region,
             workspace=workspace,
@@ -111,6 +114,8 @@ class FineTuneClient(Jobs, Waits, Crowds):
         super().__init__(connection, policy, coalesce=bool(coalesce), max_rate=max_rate)
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_hub"):  # refused, and shown as a variable of a traceback
+            return "<FineTuneClient not made>"
         return f"<FineTuneClient {self._session!r} {self._hub!r}>"
 
     def __reduce__(self) -> NoReturn:

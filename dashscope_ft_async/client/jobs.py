@@ -34,6 +34,8 @@ class Jobs(Core):
     async def list(self, page_no: int = 1, page_size: int = 10, *, model: str | None = None) -> JobPage:
         """One page of the account's jobs (``GET /fine-tunes``), each a whole snapshot.
 
+        A row that cannot be read as a job is left out, logged once, and kept in ``extra["jobs"]``.
+
         Args:
             page_no: 1 is the first.
             page_size: Jobs per page, 1 to 100.
@@ -46,7 +48,9 @@ class Jobs(Core):
         request = page_request(page_no, page_size, model)
 
         async def once() -> JobPage:
-            return decode_page(await self._session.send(request), page_no, page_size)
+            page = decode_page(await self._session.send(request), page_no, page_size)
+            self._journal.listed(page)
+            return page
 
         return await retried(once, self._retry)
 

@@ -7,6 +7,7 @@ from contextlib import aclosing
 
 from dashscope_ft_async._checks import check_timeout
 from dashscope_ft_async._crowd import OnUpdate, follow
+from dashscope_ft_async._text import shown
 from dashscope_ft_async._wire import job_id_of
 from dashscope_ft_async.client.core import DAY, Core
 from dashscope_ft_async.errors import JobCanceledError, JobError, JobFailedError
@@ -68,13 +69,14 @@ class Waits(Core):
             JobError: the job ended under a status this version does not know.
         """
         ended = await self.wait_for_terminal(job, timeout=timeout, poll=poll, on_update=on_update)
+        said = shown(ended.message or "", 2000)
         match ended.status:
             case JobStatus.SUCCEEDED:
                 return ended
             case JobStatus.FAILED:
-                raise JobFailedError(ended.message or "the job failed", job=ended)
+                raise JobFailedError(said or "the job failed", job=ended)
             case JobStatus.CANCELED:
-                raise JobCanceledError(ended.message or "the job was canceled", job=ended)
+                raise JobCanceledError(said or "the job was canceled", job=ended)
             case _:
                 raise JobError("the job ended in a status this version does not know", job=ended)
 

@@ -164,8 +164,9 @@ class JobPage:
     total: int | None = None
     """Number of jobs over all pages, where the service says it."""
     jobs: tuple[FineTuneJob, ...] = ()
-    """The jobs, each a whole snapshot. Order is undocumented; samples show the newest first."""
+    """The jobs, each a whole snapshot. Order is undocumented; samples show the newest first. A row that
+    cannot be read as a job is left out, and is in ``extra["jobs"]``."""
     request_id: str | None = None
     """Id of the answer."""
     extra: Mapping[str, Any] = attrs.field(factory=dict[str, Any], hash=False)
-    """Every field this class does not name."""
+    """Every field this class does not name; under ``jobs`` the rows that could not be read."""

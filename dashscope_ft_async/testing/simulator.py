@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
+from dashscope_ft_async._settings import Secret
 from dashscope_ft_async.client import FineTuneClient
 from dashscope_ft_async.testing.scenario import (
     Fault,
@@ -20,6 +21,7 @@ from dashscope_ft_async.testing.scenario import (
     page_of,
 )
 
+_TEN_YEARS = 315e6
 THROTTLED = Fault.error(429, "Throttling", "Requests throttling triggered.")
 
 
@@ -39,7 +41,7 @@ class Simulator:
     def __init__(
         self, *, api_key: str | None = None, latency: float = 0.0, rate_limit: float | None = None
     ) -> None:
-        self._api_key = api_key
+        self._api_key = None if api_key is None else Secret(api_key)
         self._latency = latency
         self._limit = None if rate_limit is None else RateLimit(rate_limit)
         self._jobs: dict[str, SimulatedJob] = {}
@@ -59,7 +61,13 @@ class Simulator:
         app.router.add_get("/api/v1/fine-tunes", self._list)
         app.router.add_get("/api/v1/fine-tunes/{job_id}", self._get)
         self._runner = web.AppRunner(
-            app, access_log=None, handle_signals=False, handler_cancellation=True, shutdown_timeout=0.01
+            app,
+            access_log=None,
+            handle_signals=False,
+            handler_cancellation=True,
+            shutdown_timeout=0.01,
+            # Where time is virtual, early releases of aiohttp 3.11 wait for ever for the end of this.
+            keepalive_timeout=_TEN_YEARS,
         )
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
@@ -75,8 +83,9 @@ class Simulator:
 
     def client(self, **options: Any) -> FineTuneClient:
         """A client of this service; `options` are those of `FineTuneClient`."""
-        defaults: dict[str, Any] = {"api_key": self._api_key or "sk-simulated", "base_url": self.base_url}
-        return FineTuneClient(**(defaults | options))
+        key = Secret("sk-simulated") if self._api_key is None else self._api_key
+        defaults: dict[str, Any] = {"base_url": self.base_url}
+        return FineTuneClient(options.pop("api_key", key.reveal()), **(defaults | options))
 
     # --- the script ---------------------------------------------------------------------------------
 
@@ -186,7 +195,7 @@ class Simulator:
 
     def _refusal(self, request: web.Request) -> Fault | None:
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-        if scheme != "Bearer" or not key or (self._api_key is not None and key != self._api_key):
+        if scheme != "Bearer" or not key or (self._api_key is not None and key != self._api_key.reveal()):
             return Fault.error(401, "InvalidApiKey", "Invalid API-key provided.")
         now = self._now()
         if now < self._throttled_until:

@@ -31,7 +31,7 @@ from dashscope_ft_async import (
 )
 from dashscope_ft_async import _retrying as retrying
 from dashscope_ft_async.testing import Fault, Simulator
-from tests.adversary import Adversary, whole
+from bench.faults.adversary import Adversary, whole
 from tests.conftest import KEY
 
 

@@ -32,7 +32,7 @@ from dashscope_ft_async import (
     WaitTimeoutError,
 )
 from dashscope_ft_async.testing import Fault, Simulator
-from tests.adversary import refused_port
+from bench.faults.adversary import refused_port
 from tests.conftest import KEY
 
 pytestmark = pytest.mark.looptime

@@ -21,7 +21,7 @@ from dashscope_ft_async import (
     RetryPolicy,
 )
 from dashscope_ft_async._settings import Secret, Settings, settings
-from tests.adversary import (
+from bench.faults.adversary import (
     JOB_ID,
     Adversary,
     Answer,
@@ -33,7 +33,7 @@ from tests.adversary import (
     then_silent,
     whole,
 )
-from tests.adversary import head as head_of
+from bench.faults.adversary import head as head_of
 from tests.conftest import KEY
 
 ODD_KEY = "no-shape-at-all-9d1c7f"

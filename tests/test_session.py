@@ -19,7 +19,7 @@ from dashscope_ft_async import (
     NotFoundError,
     RetryPolicy,
 )
-from tests.adversary import (
+from bench.faults.adversary import (
     JOB_ID,
     Adversary,
     Answer,

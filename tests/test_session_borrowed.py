@@ -17,8 +17,8 @@ from dashscope_ft_async import (
     NotFoundError,
     RetryPolicy,
 )
-from tests.adversary import JOB_ID, Adversary, good, job_body, trickle, whole
-from tests.adversary import head as head_of
+from bench.faults.adversary import JOB_ID, Adversary, good, job_body, trickle, whole
+from bench.faults.adversary import head as head_of
 from tests.conftest import KEY
 
 ONE_TRY = RetryPolicy(attempts=1)

@@ -24,7 +24,7 @@ from dashscope_ft_async import (
     RetryPolicy,
     __version__,
 )
-from tests.adversary import JOB_ID, Adversary, good, job_body, refused_port, whole
+from bench.faults.adversary import JOB_ID, Adversary, good, job_body, refused_port, whole
 from tests.conftest import KEY
 
 PAGE = whole(b'{"output": {"jobs": [], "total": 0}}')

@@ -25,7 +25,7 @@ class Way:
     """One way to ask and to wait, ready to be used."""
 
     get: Callable[[str], Awaitable[Any]]
-    wait: Callable[[str], Awaitable[Any]]
+    wait: Callable[..., Awaitable[Any]]
     """Until the job has ended."""
     client: Any = None
 

@@ -14,13 +14,6 @@ from typing import cast
 import aiohttp
 import pytest
 
-from dashscope_ft_async import (
-    DashScopeFTError,
-    FineTuneClient,
-    PollPolicy,
-    RetryPolicy,
-)
-from dashscope_ft_async._settings import Secret, Settings, settings
 from bench.faults.adversary import (
     JOB_ID,
     Adversary,
@@ -34,6 +27,13 @@ from bench.faults.adversary import (
     whole,
 )
 from bench.faults.adversary import head as head_of
+from dashscope_ft_async import (
+    DashScopeFTError,
+    FineTuneClient,
+    PollPolicy,
+    RetryPolicy,
+)
+from dashscope_ft_async._settings import Secret, Settings, settings
 from tests.conftest import KEY
 
 ODD_KEY = "no-shape-at-all-9d1c7f"

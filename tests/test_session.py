@@ -8,17 +8,6 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from dashscope_ft_async import (
-    APIConnectionError,
-    APIError,
-    APIResponseValidationError,
-    APIStatusError,
-    APITimeoutError,
-    ClientClosedError,
-    FineTuneClient,
-    NotFoundError,
-    RetryPolicy,
-)
 from bench.faults.adversary import (
     JOB_ID,
     Adversary,
@@ -37,6 +26,17 @@ from bench.faults.adversary import (
     then_silent,
     trickle,
     whole,
+)
+from dashscope_ft_async import (
+    APIConnectionError,
+    APIError,
+    APIResponseValidationError,
+    APIStatusError,
+    APITimeoutError,
+    ClientClosedError,
+    FineTuneClient,
+    NotFoundError,
+    RetryPolicy,
 )
 from tests.conftest import KEY
 

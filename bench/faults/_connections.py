@@ -7,7 +7,7 @@ import zlib
 
 import attrs
 
-from bench.faults._row import CARRY_ON, DONE, RUNNING, Row, at_first, for_ever, survived
+from bench.faults._row import CARRY_ON, DEADLINE, DONE, RUNNING, Row, at_first, for_ever, survived
 from bench.faults.adversary import (
     bomb,
     endless,
@@ -19,6 +19,7 @@ from bench.faults.adversary import (
     reset,
     then_closed,
     then_idle,
+    then_reset,
     then_silent,
     trickle,
     whole,
@@ -26,7 +27,7 @@ from bench.faults.adversary import (
 from bench.faults.judging import Want
 
 _MIB = 1024 * 1024
-_RUNNING, _DONE = job_body("RUNNING"), job_body()
+_RUNNING, _DONE, _FAILED = job_body("RUNNING"), job_body(), job_body("FAILED")
 _LENGTH = len(_DONE)
 
 _NO_CONNECTION = Want(
@@ -47,7 +48,7 @@ _SIZE = "Compression and size"
 
 _BEFORE_ROWS = (
     Row(_BEFORE, "nobody listens, from the start", (), _NO_CONNECTION, nobody="refuses"),
-    Row(_BEFORE, "attempts to connect are swallowed, from the start", (), _NO_CONNECTION, nobody="swallows"),
+    Row(_BEFORE, "connections are not taken, from the start", (), _NO_CONNECTION, nobody="swallows"),
     Row(
         _BEFORE,
         "nobody listens for a while, midway",
@@ -82,7 +83,7 @@ _BEFORE_ROWS = (
 _HEADER_ROWS = (
     survived(_HEADERS, "cut in the status line", then_closed(b"HTTP/1.")),
     survived(_HEADERS, "cut in a header", then_closed(b"HTTP/1.1 200 OK\r\nContent-")),
-    survived(_HEADERS, "reset after the headers have begun", then_closed(b"HTTP/1.1 200 OK\r\n"), reset),
+    survived(_HEADERS, "reset after the headers have begun", then_reset(b"HTTP/1.1 200 OK\r\nContent-")),
     survived(_HEADERS, "stalled in a header", then_silent(b"HTTP/1.1 200 OK\r\nContent-")),
     survived(_HEADERS, "a byte at a time", trickle(b"HTTP/1.1 200 OK\r\nX: ", b"a" * 4000, every=0.02)),
     survived(_HEADERS, "another protocol (SSH)", then_closed(b"SSH-2.0-OpenSSH_9.7\r\n\r\n")),
@@ -99,6 +100,7 @@ _HEADER_ROWS = (
     survived(
         _HEADERS, "interim answers without an end", then_silent(b"HTTP/1.1 100 Continue\r\n\r\n" * 5000)
     ),
+    survived(_HEADERS, "HTTP/1.0", then_closed(b"HTTP/1.0 200 OK\r\n\r\n" + _DONE)),
     survived(
         _HEADERS,
         "an interim answer first (103), then a good one",
@@ -136,7 +138,17 @@ _BODY_ROWS = (
     survived(_BODY, "garbage for chunks", then_closed(_CHUNKED + b"zz\r\n" + _DONE)),
     survived(_BODY, "a chunk of a size beyond all numbers", then_silent(_CHUNKED + b"f" * 40 + b"\r\n")),
     survived(_BODY, "no length, whole when closed", then_closed(head() + _DONE)),
-    survived(_BODY, "two answers at once", kept(2 * (head(length=_LENGTH) + _DONE)[:-1])),
+    survived(
+        _BODY,
+        "chunks with extensions and trailers",
+        kept(_CHUNKED + b'%x;a="b"\r\n%s\r\n0\r\nX-T: 1\r\n\r\n' % (_LENGTH, _DONE)),
+    ),
+    survived(_BODY, "reset", then_reset(head(length=_LENGTH) + _DONE[:20])),
+    survived(
+        _BODY,
+        "another answer behind it, which says FAILED",
+        kept(head(length=len(_RUNNING)) + _RUNNING + head(length=len(_FAILED)) + _FAILED),
+    ),
 )
 
 _BOUNDED = attrs.evolve(CARRY_ON, megabytes=32)
@@ -186,7 +198,7 @@ _SIZE_ROWS = (
     survived(_SIZE, "96 MB of no told length", endless(head(), b" " * _MIB, 96), want=_BOUNDED),
     survived(
         _SIZE,
-        "96 MB in chunks",
+        "96 MB in chunks, and no end",
         endless(_CHUNKED, b"100000\r\n" + b" " * _MIB + b"\r\n", 96),
         want=_BOUNDED,
     ),
@@ -216,7 +228,7 @@ _FOR_EVER_ROWS = (
         _FOR_EVER,
         "nobody listens any more",
         (then_closed(head(length=len(_RUNNING), connection="close") + _RUNNING),),
-        Want(kind="deadline"),
+        DEADLINE,
         absent=60.0,
     ),
 )

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from bench.faults._row import DONE, RUNNING, Row, for_ever, survived
-from bench.faults.adversary import JOB_ID, Answer, job_body, whole
+from bench.faults.adversary import JOB_ID, Answer, job_body, kept, whole
 from bench.faults.judging import Want
 
 _END = "2026-11-24 08:00:00"
@@ -89,7 +89,7 @@ _TYPE_ROWS = (
     _ends(_TYPES, "a number for the model", _odd(model=7)),
     _ends(_TYPES, "an epoch for the times", _odd(create_time=1732435200, end_time=1732435200000)),
     _ends(_TYPES, "a number for the code", _odd(code=1)),
-    _ends(_TYPES, "fields nobody knows", _odd(surprise={"deep": [1, None]}, headers=3)),
+    _ends(_TYPES, "fields nobody knows", _odd(surprise={"deep": [1, None]})),
     survived(_TYPES, "no job id", _output(status="SUCCEEDED")),
     survived(_TYPES, "a number for the job id", _odd(job_id=1)),
     survived(_TYPES, "another job's end", _odd(job_id="ft-2")),
@@ -103,4 +103,27 @@ _TYPE_ROWS = (
     ),
 )
 
-WORDS = (*_END_ROWS, *_WORD_ROWS, *_TYPE_ROWS)
+_TEXT = "Odd text, in every answer from then on"
+
+
+_EMOJI = job_body("FAILED", message="?").replace(b"?", b"bad example \\ud83d")
+_GBK = job_body(message="?").replace(b"?", "完成".encode("gbk"))
+_CUT = job_body(message="?").replace(b"?", "完成".encode()[:-1])
+_NAN = job_body(hyper_parameters={"loss": 0}).replace(b": 0}", b": NaN}")
+
+_TEXT_ROWS = (
+    _ends(_TEXT, "a message cut inside an emoji", whole(_EMOJI), "FAILED"),
+    _ends(_TEXT, "a message cut inside a character", whole(_CUT)),
+    _ends(_TEXT, "a message in another encoding (GBK)", whole(_GBK)),
+    _ends(_TEXT, "a loss that is NaN", whole(_NAN)),
+    _ends(_TEXT, "a byte order mark first", whole(b"\xef\xbb\xbf" + job_body())),
+    _ends(_TEXT, "blanks around it", whole(b"\r\n  " + job_body() + b"\n\n")),
+    _ends(_TEXT, "JSON that is called HTML", whole(job_body(), kind="text/html")),
+    _ends(
+        _TEXT,
+        "JSON that is called nothing",
+        kept(b"HTTP/1.1 200\r\nContent-Length: %d\r\n\r\n%s" % (len(job_body()), job_body())),
+    ),
+)
+
+WORDS = (*_END_ROWS, *_WORD_ROWS, *_TYPE_ROWS, *_TEXT_ROWS)

@@ -79,9 +79,9 @@ class Adversary:
         async with asyncio.timeout(5):
             await self._arrived.wait()
 
-    async def left(self, most: int) -> None:
+    async def left(self, most: int, *, within: float = 5.0) -> None:
         """Until at most so many connections are open."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(within):
             while self.open > most:
                 self._gone.clear()
                 await self._gone.wait()
@@ -197,7 +197,7 @@ def endless(start: bytes, block: bytes, most: int) -> Answer:
 
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         writer.write(start)
-        for _ in range(most):
+        for __ in range(most):
             writer.write(block)
             await writer.drain()
         return False
@@ -237,12 +237,22 @@ def after(delay: asyncio.Event, answer: Answer) -> Answer:
     return late
 
 
-async def reset(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-    """A TCP reset instead of an answer."""
-    sock: Any = writer.get_extra_info("socket")
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    writer.transport.abort()
-    return False
+def then_reset(raw: bytes) -> Answer:
+    """These bytes, then a TCP reset."""
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        writer.write(raw)
+        await writer.drain()
+        sock: Any = writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+        return False
+
+    return answer
+
+
+reset = then_reset(b"")
+"""A TCP reset instead of an answer."""
 
 
 async def hang_up(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> bool:

@@ -78,10 +78,10 @@ def judge(want: Want, seen: Seen, job_id: str) -> tuple[str, ...]:
     if seen.elsewhere:
         wrong.append("follows the redirect")
     if want.requests is not None and len(seen.times) > want.requests and seen.word is None:
-        wrong.append(f"asks {len(seen.times) - want.requests} more times")
+        wrong.append(f"asks {len(seen.times) - want.requests} times too often")
     wrong.append(_pause(want, seen))
     if want.megabytes is not None and seen.megabytes > want.megabytes:
-        wrong.append(f"takes {seen.megabytes:.0f} MB")
+        wrong.append(f"takes more than {want.megabytes:g} MB")
     return tuple(dict.fromkeys(text for text in [*wrong, *seen.leaks] if text))
 
 

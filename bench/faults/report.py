@@ -35,8 +35,10 @@ def table(report: Report) -> str:
 def summary(report: Report, names: list[str]) -> str:
     """How many rows are as wanted, and how many but for a key that is shown."""
     rows = report["rows"]
-    lines = [f"| of {len(rows)} rows | as wanted | as wanted, but the key can be read |", "| --- |" * 3]
-    lines[1] = "| --- | --- | --- |"
+    lines = [
+        f"| of {len(rows)} rows | as wanted | as wanted, but the key can be read |",
+        "| --- | --- | --- |",
+    ]
     for name in names:
         good = sum(not row[name] for row in rows)
         shown = sum(bool(row[name]) and all("key in" in text for text in row[name]) for row in rows)

@@ -71,7 +71,7 @@ async def play(row: Row, contender: Open, pace: Pace) -> Seen:
                 await asyncio.wait({wait}, timeout=pace.cap)
                 seconds, cut = loop.time() - began, not wait.done()
                 wait.cancel()
-                [result] = await asyncio.gather(wait, return_exceptions=True)
+                result: Any = (await asyncio.gather(wait, return_exceptions=True))[0]
         leaks = [*_shown_keys(result, lines), *await _left_behind(server, before)]
     error = result if isinstance(result, BaseException) else None
     return Seen(
@@ -102,9 +102,11 @@ async def _service(row: Row) -> AsyncIterator[tuple[str, Adversary | None]]:
     else:
         async with Adversary(*row.answers) as server:
             absence = asyncio.ensure_future(_absence(server, row.absent))
-            yield server.base_url, server
-            absence.cancel()
-            await asyncio.gather(absence, return_exceptions=True)
+            try:
+                yield server.base_url, server
+            finally:
+                absence.cancel()
+                await asyncio.gather(absence, return_exceptions=True)
 
 
 async def _absence(server: Adversary, seconds: float) -> None:
@@ -186,8 +188,8 @@ async def _left_behind(server: Adversary | None, before: set[asyncio.Task[Any]])
     left: list[str] = []
     if server is not None:
         try:
-            await server.left(0)
+            await server.left(0, within=1.0)
         except TimeoutError:
-            left.append(f"leaves {server.open} connections open")
+            left.append(f"connections left open: {server.open}")
     tasks = asyncio.all_tasks() - before - (server.tasks if server else set())
-    return left + ([f"leaves {len(tasks)} tasks"] if tasks else [])
+    return left + ([f"tasks left running: {len(tasks)}"] if tasks else [])

@@ -117,6 +117,8 @@ _TEXT_ROWS = (
     _ends(_TEXT, "a message in another encoding (GBK)", whole(_GBK)),
     _ends(_TEXT, "a loss that is NaN", whole(_NAN)),
     _ends(_TEXT, "a byte order mark first", whole(b"\xef\xbb\xbf" + job_body())),
+    _ends(_TEXT, "called gzip, and not compressed", whole(job_body(), content_encoding="gzip")),
+    _ends(_TEXT, "called compressed by utf-8", whole(job_body(), content_encoding="utf-8")),
     _ends(_TEXT, "blanks around it", whole(b"\r\n  " + job_body() + b"\n\n")),
     _ends(_TEXT, "JSON that is called HTML", whole(job_body(), kind="text/html")),
     _ends(

@@ -105,7 +105,6 @@ _TYPE_ROWS = (
 
 _TEXT = "Odd text, in every answer from then on"
 
-
 _EMOJI = job_body("FAILED", message="?").replace(b"?", b"bad example \\ud83d")
 _GBK = job_body(message="?").replace(b"?", "完成".encode("gbk"))
 _CUT = job_body(message="?").replace(b"?", "完成".encode()[:-1])

@@ -25,21 +25,23 @@ class Way:
     """One way to ask and to wait, ready to be used."""
 
     get: Callable[[str], Awaitable[Any]]
-    wait: Callable[[str], Awaitable[Any]]
+    wait: Callable[..., Awaitable[Any]]
     """Until the job has ended."""
     client: Any = None
 
 
-Opener: TypeAlias = Callable[[str, float], AbstractAsyncContextManager[Way]]
-"""Called with the URL of the service and the seconds between polls."""
+Opener: TypeAlias = Callable[..., AbstractAsyncContextManager[Way]]
+"""Called with the URL of the service and the seconds between polls; and, where it shall not be the
+contender's default, ``timeout=``, the seconds of one request."""
 
 
 @asynccontextmanager
-async def bare(url: str, interval: float) -> AsyncIterator[Way]:
+async def bare(url: str, interval: float, *, timeout: float | None = None) -> AsyncIterator[Way]:
     """What one writes in ten minutes: one aiohttp session, `GET`, `sleep`."""
     aiohttp: Any = import_module("aiohttp")
     orjson: Any = import_module("orjson")
-    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {KEY}"}) as session:
+    options = {} if timeout is None else {"timeout": aiohttp.ClientTimeout(total=timeout)}
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {KEY}"}, **options) as session:
 
         async def get(job_id: str) -> Any:
             async with session.get(f"{url}/api/v1/fine-tunes/{job_id}") as response:
@@ -55,19 +57,19 @@ async def bare(url: str, interval: float) -> AsyncIterator[Way]:
 
 
 @asynccontextmanager
-async def ours(url: str, interval: float) -> AsyncIterator[Way]:
+async def ours(url: str, interval: float, **options: float) -> AsyncIterator[Way]:
     """`FineTuneClient.wait_for_terminal`, with a fixed interval and all else as it comes."""
     library: Any = import_module("dashscope_ft_async")
     poll = library.PollPolicy(initial=interval, multiplier=1.0, max_interval=interval)
-    async with library.FineTuneClient(KEY, base_url=f"{url}/api/v1", poll=poll) as client:
+    async with library.FineTuneClient(KEY, base_url=f"{url}/api/v1", poll=poll, **options) as client:
         yield Way(client.get, client.wait_for_terminal, client)
 
 
 @asynccontextmanager
-async def official(url: str, interval: float) -> AsyncIterator[Way]:
+async def official(url: str, interval: float, **options: float) -> AsyncIterator[Way]:
     """`dashscope.AsyncClient().fine_tunes.wait`, told to keep a fixed interval."""
     dashscope: Any = import_module("dashscope")
-    async with dashscope.AsyncClient(api_key=KEY, base_url=f"{url}/api/v1") as client:
+    async with dashscope.AsyncClient(api_key=KEY, base_url=f"{url}/api/v1", **options) as client:
         wait = partial(client.fine_tunes.wait, poll_interval=interval, max_interval=interval)
         yield Way(client.fine_tunes.get, wait, client)
 

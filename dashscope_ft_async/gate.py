@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 from math import inf, isfinite
 
-from dashscope_ft_async.errors import APIConnectionError, RateLimitError
+from dashscope_ft_async.errors import APIConnectionError, APITimeoutError, RateLimitError
 from dashscope_ft_async.policy import RetryPolicy, is_transient
 
 _REMEMBERED = 1000
@@ -67,6 +67,8 @@ class Gate:
                 self.unreached += 1
                 self._close(now + self._retry.delay(self.unreached, outcome, u))
             return
+        if isinstance(outcome, APITimeoutError):
+            return  # no proof of a connection: the time may have been up before it was made
         self._connected = True
         self.unreached = 0
         if isinstance(outcome, RateLimitError) and is_transient(outcome):

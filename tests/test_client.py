@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tenacity import RetryCallState, wait_fixed, wait_none
 
+from bench.faults.adversary import Adversary, whole
 from dashscope_ft_async import (
     APIConnectionError,
     APIError,
@@ -31,7 +32,6 @@ from dashscope_ft_async import (
 )
 from dashscope_ft_async import _retrying as retrying
 from dashscope_ft_async.testing import Fault, Simulator
-from tests.adversary import Adversary, whole
 from tests.conftest import KEY
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from bench.faults.adversary import refused_port
 from dashscope_ft_async import (
     APIConnectionError,
     ClientClosedError,
@@ -20,7 +21,6 @@ from dashscope_ft_async import (
     WaitTimeoutError,
 )
 from dashscope_ft_async.testing import Fault, Simulator
-from tests.adversary import refused_port
 from tests.conftest import KEY
 
 pytestmark = pytest.mark.looptime

@@ -10,6 +10,7 @@ from itertools import pairwise
 import pytest
 from tenacity import wait_exponential, wait_fixed
 
+from bench.faults.adversary import refused_port
 from dashscope_ft_async import (
     APIConnectionError,
     APIError,
@@ -32,7 +33,6 @@ from dashscope_ft_async import (
     WaitTimeoutError,
 )
 from dashscope_ft_async.testing import Fault, Simulator
-from tests.adversary import refused_port
 from tests.conftest import KEY
 
 pytestmark = pytest.mark.looptime

@@ -13,6 +13,7 @@ from dashscope_ft_async import RetryPolicy
 from dashscope_ft_async.errors import (
     APIConnectionError,
     APIResponseValidationError,
+    APITimeoutError,
     AuthenticationError,
     InternalServerError,
     NotFoundError,
@@ -301,6 +302,14 @@ def test_after_any_sign_of_life_a_failure_to_connect_counts_no_more(answer: obje
         saw(it, unreached(), now)
 
     assert (it.unreached, it.hopeless, it.opens_at) == (0, False, before)
+
+
+def test_a_request_that_ran_out_of_time_does_not_prove_that_the_host_can_be_reached() -> None:
+    it = gate()
+    for now, outcome in enumerate([unreached(), APITimeoutError("no whole answer"), *[unreached()] * 3]):
+        saw(it, outcome, now)
+
+    assert (it.unreached, it.hopeless) == (4, True)
 
 
 def test_the_count_of_failed_connections_can_start_anew() -> None:

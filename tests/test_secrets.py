@@ -14,14 +14,7 @@ from typing import cast
 import aiohttp
 import pytest
 
-from dashscope_ft_async import (
-    DashScopeFTError,
-    FineTuneClient,
-    PollPolicy,
-    RetryPolicy,
-)
-from dashscope_ft_async._settings import Secret, Settings, settings
-from tests.adversary import (
+from bench.faults.adversary import (
     JOB_ID,
     Adversary,
     Answer,
@@ -33,7 +26,14 @@ from tests.adversary import (
     then_silent,
     whole,
 )
-from tests.adversary import head as head_of
+from bench.faults.adversary import head as head_of
+from dashscope_ft_async import (
+    DashScopeFTError,
+    FineTuneClient,
+    PollPolicy,
+    RetryPolicy,
+)
+from dashscope_ft_async._settings import Secret, Settings, settings
 from tests.conftest import KEY
 
 ODD_KEY = "no-shape-at-all-9d1c7f"

@@ -28,7 +28,7 @@ from dashscope_ft_async import errors as errors_module
 from dashscope_ft_async._settings import Secret
 from dashscope_ft_async.cli import commands
 from dashscope_ft_async.testing import Simulator
-from tests.adversary import JOB_ID, Adversary, Answer, reset, then_silent, whole
+from bench.faults.adversary import JOB_ID, Adversary, Answer, reset, then_silent, whole
 from tests.conftest import KEY
 
 OTHER = "sk-of-somebody-else-5c11"

@@ -9,6 +9,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from bench.faults.adversary import JOB_ID, Adversary, good, job_body, trickle, whole
+from bench.faults.adversary import head as head_of
 from dashscope_ft_async import (
     APIStatusError,
     ClientClosedError,
@@ -17,8 +19,6 @@ from dashscope_ft_async import (
     NotFoundError,
     RetryPolicy,
 )
-from tests.adversary import JOB_ID, Adversary, good, job_body, trickle, whole
-from tests.adversary import head as head_of
 from tests.conftest import KEY
 
 ONE_TRY = RetryPolicy(attempts=1)

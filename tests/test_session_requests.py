@@ -15,6 +15,7 @@ from urllib.parse import unquote
 import aiohttp
 import pytest
 
+from bench.faults.adversary import JOB_ID, Adversary, good, job_body, refused_port, whole
 from dashscope_ft_async import (
     APIConnectionError,
     APIResponseValidationError,
@@ -24,7 +25,6 @@ from dashscope_ft_async import (
     RetryPolicy,
     __version__,
 )
-from tests.adversary import JOB_ID, Adversary, good, job_body, refused_port, whole
 from tests.conftest import KEY
 
 PAGE = whole(b'{"output": {"jobs": [], "total": 0}}')

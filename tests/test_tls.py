@@ -19,7 +19,7 @@ from dashscope_ft_async import (
     JobStatus,
     RetryPolicy,
 )
-from tests.adversary import JOB_ID, Adversary, good
+from bench.faults.adversary import JOB_ID, Adversary, good
 from tests.conftest import KEY
 
 TWICE = RetryPolicy(attempts=2, initial=0.01, max_delay=0.01)

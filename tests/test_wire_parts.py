@@ -56,6 +56,25 @@ def test_a_date_without_the_answers_own_is_compared_with_our_clock() -> None:
     assert retry_after(Response(429, {"retry-after": NOON}, b"", noon - 60)) == 60
 
 
+@pytest.mark.parametrize(
+    ("message", "read"),
+    [
+        (b"bad example \\ud83d", "bad example ?"),
+        ("完成".encode()[:-1], "完\N{REPLACEMENT CHARACTER}"),
+        (b'", "usage": NaN, "group": "', None),
+        (b'", "usage": -Infinity, "group": "', None),
+    ],
+    ids=["a text cut inside an emoji", "a text cut inside a character", "NaN", "infinity"],
+)
+def test_a_job_is_read_in_spite_of(message: bytes, read: str | None) -> None:
+    whole = b'{"output":{"job_id":"ft-1","status":"FAILED","message":"%s"}}' % message
+
+    for mark in (b"", b"\xef\xbb\xbf"):
+        job = decode_job(Response(200, {}, mark + whole), "ft-1")
+
+        assert (job.raw_status, job.message, job.usage) == ("FAILED", read, None)
+
+
 def test_many_small_bombs_are_one() -> None:
     with pytest.raises(APIResponseValidationError, match="larger"):
         inflate(gzip.compress(b"\0" * (1024 * 1024)) * 9, "gzip")

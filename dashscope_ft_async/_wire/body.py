@@ -19,6 +19,8 @@ def inflate(body: bytes, encoding: str) -> bytes:
     Done here and not by the HTTP library, because only here can the limit be kept *while* inflating.
     Raises `APIResponseValidationError` for an unknown or broken encoding and for a body over the limit.
     """
+    if body.startswith(b"{"):
+        return body  # no compression begins so: something on the way has undone it and left the header
     if encoding.strip().lower() not in ("gzip", "x-gzip", "deflate"):
         raise APIResponseValidationError(f"unknown Content-Encoding {shown(encoding)!r}")
     plain = b""

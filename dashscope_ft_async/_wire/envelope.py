@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, TypeAlias, TypeVar, cast
 
 import orjson
@@ -85,8 +86,22 @@ def json_object(body: bytes) -> Json | None:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return None
+        value = _lenient(body)
     return cast("Json", value) if isinstance(value, dict) else None
+
+
+def _lenient(body: bytes) -> object:
+    """JSON as many services write it; `None` where it is none at all.
+
+    NaN for a number, a text cut inside a character, a byte order mark: the rest of such an answer is
+    whole, and the job's end in it would otherwise never be read. What is odd becomes null or a mark.
+    """
+    try:
+        text = body.decode("utf-8-sig", "replace")
+        value = json.loads(text, parse_constant=lambda _: None)
+        return orjson.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return None
 
 
 def request_id_of(response: Response, payload: Json) -> str | None:

@@ -9,6 +9,7 @@ import json
 import socket
 import ssl
 import struct
+import zlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
@@ -34,11 +35,14 @@ class Adversary:
         self._tls = tls
         self._answers = deque(answers or (good,))
         self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        """One for each connection."""
         self._arrived = asyncio.Event()
         self._gone = asyncio.Event()
         self.heads: list[str] = []
         """The head of every request, request line included."""
+        self.times: list[float] = []
+        """When each request came, by the loop's clock."""
         self.connections = 0
         """Connections ever accepted."""
         self.open = 0
@@ -51,16 +55,24 @@ class Adversary:
         return f"http://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=self._tls)
-        self.port = self._server.sockets[0].getsockname()[1]
+        await self.listen()
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def listen(self) -> None:
+        """Take connections: on the port it had before, if it had one."""
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port, ssl=self._tls)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def refuse(self) -> None:
+        """Take no more connections; those that are there stay."""
         assert self._server is not None
         self._server.close()
-        for task in tuple(self._tasks):
+
+    async def __aexit__(self, *_: object) -> None:
+        self.refuse()
+        for task in tuple(self.tasks):
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self.tasks, return_exceptions=True)
         await asyncio.sleep(0)
 
     async def arrived(self) -> None:
@@ -69,9 +81,9 @@ class Adversary:
         async with asyncio.timeout(5):
             await self._arrived.wait()
 
-    async def left(self, most: int) -> None:
+    async def left(self, most: int, *, within: float = 5.0) -> None:
         """Until at most so many connections are open."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(within):
             while self.open > most:
                 self._gone.clear()
                 await self._gone.wait()
@@ -86,8 +98,8 @@ class Adversary:
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -96,6 +108,7 @@ class Adversary:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 self.heads.append(head.decode("latin-1"))
+                self.times.append(asyncio.get_running_loop().time())
                 self._arrived.set()
                 answer = self._answers.popleft() if len(self._answers) > 1 else self._answers[0]
                 if not await answer(reader, writer):
@@ -181,6 +194,41 @@ def trickle(start: bytes, rest: bytes, *, every: float) -> Answer:
     return answer
 
 
+def endless(start: bytes, block: bytes, most: int) -> Answer:
+    """`start`, then `block` again and again while the client stays, at most so many times."""
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        writer.write(start)
+        for __ in range(most):
+            writer.write(block)
+            await writer.drain()
+        return False
+
+    return answer
+
+
+def then_idle(raw: bytes, seconds: float) -> Answer:
+    """These bytes; the connection is closed, idle, a little later."""
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        writer.write(raw)
+        await writer.drain()
+        await asyncio.sleep(seconds)
+        return False
+
+    return answer
+
+
+def elsewhere(status: str, path: str) -> Answer:
+    """A redirect to another name of this server, which is another origin."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        port = writer.get_extra_info("sockname")[1]
+        return await whole(status=status, location=f"http://localhost:{port}{path}")(reader, writer)
+
+    return answer
+
+
 def after(delay: asyncio.Event, answer: Answer) -> Answer:
     """`answer`, once an event has come."""
 
@@ -191,12 +239,22 @@ def after(delay: asyncio.Event, answer: Answer) -> Answer:
     return late
 
 
-async def reset(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-    """A TCP reset instead of an answer."""
-    sock: Any = writer.get_extra_info("socket")
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    writer.transport.abort()
-    return False
+def then_reset(raw: bytes) -> Answer:
+    """These bytes, then a TCP reset."""
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        writer.write(raw)
+        await writer.drain()
+        sock: Any = writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+        return False
+
+    return answer
+
+
+reset = then_reset(b"")
+"""A TCP reset instead of an answer."""
 
 
 async def hang_up(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> bool:
@@ -217,6 +275,20 @@ def good_and_closed(close: asyncio.Event) -> Answer:
 
 
 good = whole(job_body())
+
+
+def bomb(block: bytes, times: int, last: bytes = b"") -> bytes:
+    """gzip of `times` blocks and `last`, made without ever holding them."""
+    packer = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+    packed = packer.compress(block) + packer.flush(zlib.Z_FULL_FLUSH)
+    crc = 0
+    for _ in range(times):
+        crc = zlib.crc32(block, crc)
+    packer = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+    end = packer.compress(last) + packer.flush()
+    size = len(block) * times + len(last)
+    trailer = struct.pack("<LL", zlib.crc32(last, crc), size & 0xFFFFFFFF)
+    return b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + packed * times + end + trailer
 
 
 def gzipped(plain: bytes) -> Answer:

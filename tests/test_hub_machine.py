@@ -210,7 +210,7 @@ class HubMachine(RuleBasedStateMachine):
         world = self.world
         if not world.closed:
             world.close()
-        world.loop.pass_time(31.0)  # the slowest callback
+        world.loop.pass_time(61.0)  # the slowest callback, and the same for what came while it ran
         self._nothing_is_left()
         for waiter in world.waiters:
             assert waiter.ends == 1

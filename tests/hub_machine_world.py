@@ -153,7 +153,9 @@ class World:
 
     # --- those who wait ---------------------------------------------------------------------------------
 
-    def watch(self, job_id: str, timeout: float | None, on_update: Callable[..., Any] | None = None) -> None:
+    def watch(
+        self, job_id: str, timeout: float | None, on_update: Callable[..., Any] | None = None
+    ) -> None:
         """Someone begins to wait."""
         self.statuses.setdefault(job_id, "RUNNING")
         waiter = Waiter(job_id, None if timeout is None else self.loop.time() + timeout)

@@ -4,6 +4,9 @@ A state machine of hypothesis plays the service, those who wait and the clock. A
 ``HYPOTHESIS_PROFILE=long pytest tests/test_hub_machine.py``.
 """
 
+# pyright: reportPrivateUsage=false
+# What it holds of the heap and the queues has no public face.
+
 from __future__ import annotations
 
 import asyncio
@@ -267,7 +270,5 @@ class HubMachine(RuleBasedStateMachine):
         assert self.world.complaints == []
 
 
-HubMachine.TestCase.settings = settings(
-    max_examples=settings().max_examples // 2, stateful_step_count=50
-)
+HubMachine.TestCase.settings = settings(max_examples=settings().max_examples // 2, stateful_step_count=50)
 TestHubMachine = HubMachine.TestCase

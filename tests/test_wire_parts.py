@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from dashscope_ft_async import (
     APIError,
     APIResponseValidationError,
+    APIStatusError,
     DashScopeFTError,
 )
 from dashscope_ft_async._wire import (
@@ -177,6 +178,7 @@ def test_any_error_body_is_an_error_with_facts_of_text(status: int, given: dict[
     try:
         decode_job(Response(status, {}, body), "ft-1")
     except APIError as error:
+        assert isinstance(error, APIStatusError | APIResponseValidationError)
         assert error.status == status
         for fact in (error.request_id, getattr(error, "code", None)):
             assert fact is None or (isinstance(fact, str) and fact.isprintable())
@@ -189,7 +191,11 @@ rows = st.lists(values | st.fixed_dictionaries({"job_id": values, "status": valu
 
 
 @given(
-    jobs=rows | values, page_no=values, page_size=values, total=values, name=st.sampled_from(["output", "data"])
+    jobs=rows | values,
+    page_no=values,
+    page_size=values,
+    total=values,
+    name=st.sampled_from(["output", "data"]),
 )
 def test_any_page_is_a_page_with_sane_numbers_or_one_of_our_errors(
     jobs: object, page_no: object, page_size: object, total: object, name: str

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
@@ -27,6 +28,8 @@ _SHARED_HOSTS = {
     "us-east-1": "dashscope-us.aliyuncs.com",
     "cn-hongkong": "cn-hongkong.dashscope.aliyuncs.com",
 }
+# urlsplit finds the host ::1, which is this machine's, in "[::1]evil.example" too.
+_AUTHORITY = re.compile(r"(\[[^\[\]]+\]|[^\[\]:]+)(:\d*)?", re.ASCII)
 _WORKSPACE_REGIONS = frozenset({"eu-central-1", "ap-northeast-1"})
 
 
@@ -194,7 +197,13 @@ def _split(base_url: object) -> SplitResult:
         )
     try:
         parts = urlsplit(base_url)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        usable = (
+            parts.scheme in ("http", "https")
+            and _AUTHORITY.fullmatch(parts.netloc.rpartition("@")[2])
+            and parts.hostname
+            and parts.hostname.encode("idna")  # or no name server could be asked for it
+            and parts.port != 0
+        )
     except ValueError:
         usable = False
         parts = SplitResult("", "", "", "", "")

@@ -90,12 +90,13 @@ class Hub:
         self._queue: deque[Watch] = deque()
         self._to_confirm: deque[Watch] = deque()
         self._polls: set[asyncio.Task[None]] = set()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._wakes_at = 0.0  # uvloop's handle for a time that is now does not know it
         self._closed = False
 
     def __repr__(self) -> str:
-        timer = self._timer
-        wakes = "never" if timer is None else f"in {max(0.0, timer.when() - self._loop.time()):.3f} s"
+        left = max(0.0, self._wakes_at - self._loop.time())
+        wakes = "never" if self._timer is None else f"in {left:.3f} s"
         return (
             f"<Hub watches={len(self._watches)} heap={len(self._heap)} queued={len(self._queue)} "
             f"polls={len(self._polls)} wakes={wakes} {self._gate!r}{' sweeping' if self._sweep else ''}>"
@@ -191,11 +192,12 @@ class Hub:
         if (self._queue or self._to_confirm) and len(self._polls) < self._gate.window:
             when = self._gate.next_at if when is None else min(when, self._gate.next_at)
         if self._timer is not None:
-            if self._timer.when() == when:
+            if self._wakes_at == when:
                 return
             self._timer.cancel()
         # What is due now comes on the next turn of the loop, so that a whole gather is one set.
         self._timer = None if when is None else self._loop.call_at(when, self._tick)
+        self._wakes_at = when or 0.0
 
     def _tick(self) -> None:
         self._timer = None

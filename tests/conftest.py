@@ -17,6 +17,7 @@ from dashscope_ft_async.testing import Simulator
 
 settings.register_profile("fast", max_examples=50, deadline=None)
 settings.register_profile("ci", max_examples=200, deadline=None, derandomize=True, print_blob=True)
+settings.register_profile("long", max_examples=5_000, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 # pytest-asyncio asks for the current event loop, which on Python 3.11 makes one that nobody closes.

@@ -17,6 +17,7 @@ import aiohttp
 import pytest
 from click.testing import CliRunner
 
+from bench.faults.adversary import JOB_ID, Adversary, Answer, reset, then_silent, whole
 from dashscope_ft_async import (
     ConfigurationError,
     DashScopeFTError,
@@ -28,7 +29,6 @@ from dashscope_ft_async import errors as errors_module
 from dashscope_ft_async._settings import Secret
 from dashscope_ft_async.cli import commands
 from dashscope_ft_async.testing import Simulator
-from bench.faults.adversary import JOB_ID, Adversary, Answer, reset, then_silent, whole
 from tests.conftest import KEY
 
 OTHER = "sk-of-somebody-else-5c11"

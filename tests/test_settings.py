@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from yarl import URL
 
 from dashscope_ft_async._settings import Secret, Settings
 from dashscope_ft_async._settings import settings as settings_of
@@ -328,6 +331,30 @@ def test_a_base_url_that_is_none_is_refused_and_not_shown(url: Any) -> None:
 
     assert "base_url" in told
     assert "hush" not in told
+
+
+PIECES = (
+    "https:// http:// // / @ : ? # \\ %2f .. ; [ ] [::1] 127.0.0.1 localhost evil.example :80 :99999 "
+    "/api/v1 api xn-- 0x7f.1 \u2100 \uff0f \xad \u00e9 \u3002"
+)
+pieces = st.lists(st.sampled_from([*PIECES.split(" "), " ", "\t"]), max_size=7).map("".join)
+
+
+@given(pieces | st.text(max_size=40) | st.text(max_size=30).map("https://a.example/{}".format))
+def test_any_text_is_refused_or_a_base_url_on_its_own_host(text: str) -> None:
+    try:
+        used = settings(api_key=KEY, base_url=text)
+    except ConfigurationError:
+        return
+    sent = URL(used.base_url + "/fine-tunes/ft-1")
+    # What is sent goes to the host that the text names, and a path cannot lead out of it.
+    host = sent.raw_host
+    assert host
+    assert host == URL(text).raw_host
+    assert sent.scheme in ("http", "https")
+    assert sent.scheme == "https" or host in ("localhost", "::1") or host.startswith("127.")
+    assert (sent.user, sent.password, sent.query_string, sent.fragment) == (None, None, "", "")
+    assert sent.raw_path.endswith("/fine-tunes/ft-1")
 
 
 # --- the secret ---------------------------------------------------------------------------------------

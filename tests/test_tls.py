@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 import trustme
 
+from bench.faults.adversary import JOB_ID, Adversary, good
 from dashscope_ft_async import (
     APIConnectionError,
     ConfigurationError,
@@ -19,7 +20,6 @@ from dashscope_ft_async import (
     JobStatus,
     RetryPolicy,
 )
-from bench.faults.adversary import JOB_ID, Adversary, good
 from tests.conftest import KEY
 
 TWICE = RetryPolicy(attempts=2, initial=0.01, max_delay=0.01)

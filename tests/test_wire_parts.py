@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from contextlib import suppress
 
 import orjson
 import pytest
@@ -10,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dashscope_ft_async import (
+    APIError,
     APIResponseValidationError,
+    APIStatusError,
     DashScopeFTError,
 )
 from dashscope_ft_async._wire import (
@@ -21,6 +24,7 @@ from dashscope_ft_async._wire import (
     scan_page,
 )
 from dashscope_ft_async._wire.headers import retry_after
+from dashscope_ft_async.policy import is_transient
 
 NOON = "Wed, 21 Oct 2026 12:00:00 GMT"
 
@@ -153,3 +157,85 @@ def test_a_job_with_any_fields_is_a_job_or_one_of_our_errors(odd: dict[str, obje
         assert "status" in odd
     else:
         assert job.job_id == "ft-1"
+
+
+# Header values come as bytes that the HTTP library decodes so: what is no UTF-8 becomes a surrogate.
+raw_headers = st.binary(max_size=40).map(lambda raw: raw.decode("utf-8", "surrogateescape"))
+
+
+@given(
+    status=st.sampled_from([200, 302, 404, 429, 500, 503]),
+    sent=st.fixed_dictionaries(
+        {}, optional=dict.fromkeys(["retry-after", "retry-after-ms", "x-request-id", "date"], raw_headers)
+    ),
+    body=st.sampled_from([b"", b"<html>", b"{}", b'{"code": "Throttling", "message": "m"}']),
+)
+def test_any_bytes_in_a_header_stand_in_the_error_as_one_line_of_text(
+    status: int, sent: dict[str, str], body: bytes
+) -> None:
+    for decode in DECODERS:
+        with pytest.raises(APIError) as caught:
+            decode(Response(status, sent, body))
+        error = caught.value
+        assert str(error).isprintable()
+        assert error.request_id is None or (error.request_id.isprintable() and len(error.request_id) <= 200)
+        assert error.retry_after is None or 0.0 <= error.retry_after < float("inf")
+        str(error).encode()
+
+
+@given(
+    status=st.sampled_from([200, 302, 400, 401, 404, 409, 429, 500, 503, 599]),
+    given=st.dictionaries(
+        st.sampled_from(["code", "message", "msg", "request_id", "error", "output", "data"]), values
+    ),
+)
+def test_any_error_body_is_an_error_with_facts_of_text(status: int, given: dict[str, object]) -> None:
+    try:
+        body = orjson.dumps(given)
+    except TypeError:
+        return
+    try:
+        decode_job(Response(status, {}, body), "ft-1")
+    except APIError as error:
+        assert isinstance(error, APIStatusError | APIResponseValidationError)
+        assert error.status == status
+        for fact in (error.request_id, getattr(error, "code", None)):
+            assert fact is None or (isinstance(fact, str) and fact.isprintable())
+        assert is_transient(error) in (True, False)
+    else:
+        raise AssertionError("no body without a job is a job")
+
+
+rows = st.lists(values | st.fixed_dictionaries({"job_id": values, "status": values}), max_size=4)
+
+
+@given(
+    jobs=rows | values,
+    page_no=values,
+    page_size=values,
+    total=values,
+    name=st.sampled_from(["output", "data"]),
+)
+def test_any_page_is_a_page_with_sane_numbers_or_one_of_our_errors(
+    jobs: object, page_no: object, page_size: object, total: object, name: str
+) -> None:
+    output = {"jobs": jobs, "page_no": page_no, "page_size": page_size, "total": total}
+    try:
+        response = Response(200, {}, orjson.dumps({name: output}))
+    except TypeError:
+        return
+    scanned = scan_page(response, 10)
+    assert scanned.page_size >= 1
+    assert scanned.total is None or scanned.total >= 0
+    for row in scanned.rows:
+        hash(row.job_id)
+        with suppress(APIResponseValidationError):
+            assert row.job().job_id == row.job_id
+    try:
+        page = decode_page(response, 2, 10)
+    except APIResponseValidationError as error:
+        assert "@ $.output" in str(error)
+    else:
+        assert page.page_no >= 1
+        assert page.page_size >= 1
+        assert page.total is None or page.total >= 0

@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from yarl import URL
 
 from dashscope_ft_async import FineTuneJob, JobStatus
 from dashscope_ft_async._text import escaped, redact
@@ -317,6 +319,19 @@ def test_an_id_that_would_reach_something_else_is_refused(job_id: str) -> None:
         job_id_of(job_id)
     with pytest.raises(ConfigurationError, match="is no job id"):
         job_id_of(FineTuneJob(job_id=job_id, status=JobStatus.RUNNING, raw_status="RUNNING"))
+
+
+@given(st.text(max_size=30) | st.text("./\\%?#;@:&=+ a\u2024\uff0f\u2215\ud800", max_size=6))
+def test_any_text_is_refused_as_an_id_or_sent_as_exactly_one_segment(text: str) -> None:
+    try:
+        path = job_request(job_id_of(text)).path
+    except ConfigurationError:
+        return
+    sent = URL("https://a.example/api/v1" + path)  # as the HTTP library reads it
+    *front, segment = sent.raw_path.split("/")
+    assert front == ["", "api", "v1", "fine-tunes"]
+    assert unquote(segment) == text
+    assert (sent.host, sent.query_string, sent.fragment) == ("a.example", "", "")
 
 
 @pytest.mark.parametrize("job_id", [None, 5, b"ft-1", ["ft-1"], True])

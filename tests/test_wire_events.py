@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,7 @@ BYTES = st.lists(
 @given(BYTES | st.binary(max_size=60), st.lists(st.integers(0, 60), max_size=8))
 def test_cuts_make_no_difference(text: bytes, cuts: list[int]) -> None:
     places = sorted({0, len(text), *(cut for cut in cuts if cut < len(text))})
-    pieces = [text[a:b] for a, b in zip(places, places[1:], strict=False)]
+    pieces = [text[a:b] for a, b in itertools.pairwise(places)]
 
     assert read(*pieces) == read(text)
 

@@ -35,8 +35,8 @@ def documented() -> list[tuple[str, object]]:
             if not inspect.isclass(value):
                 continue
             found.append((name, value))
-            for attribute, member in vars(value).items():
-                if inspect.isfunction(member) and not attribute.startswith("_"):
+            for attribute, member in inspect.getmembers(value, inspect.isfunction):
+                if not attribute.startswith("_") and member.__module__.startswith("dashscope_ft_async"):
                     found.append((f"{name}.{attribute}", member))
     return found
 

@@ -1,10 +1,4 @@
-"""What the service says, as frozen values.
-
-The field names and meanings are those of the page "Query a fine-tuning job"
-(https://www.alibabacloud.com/help/en/model-studio/get-fine-tuning-job-api). The world is open: a field
-this version does not know is kept in `FineTuneJob.extra`, a status word nobody knows becomes
-`JobStatus.UNRECOGNIZED`, and neither stops a program that waits.
-"""
+"""A job, its status, and a page of jobs."""
 
 from __future__ import annotations
 

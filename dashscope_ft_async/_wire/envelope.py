@@ -1,0 +1,124 @@
+"""What holds for every answer: the envelope around the output, and how an answer tells an error."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias, TypeVar, cast
+
+import orjson
+from cattrs import BaseValidationError, transform_error
+
+from dashscope_ft_async._wire.codes import status_error_class
+from dashscope_ft_async._wire.headers import retry_after
+from dashscope_ft_async._wire.messages import Response
+from dashscope_ft_async._wire.structure import CONVERTER, optional_int
+from dashscope_ft_async._wire.text import shown
+from dashscope_ft_async.errors import APIResponseValidationError, APIStatusError
+
+Json: TypeAlias = dict[str, Any]
+_T = TypeVar("_T")
+
+
+def payload_of(response: Response) -> Json:
+    """The JSON object of a good answer; raises for everything else."""
+    payload = json_object(response.body)
+    if not 200 <= response.status <= 299:
+        raise status_error(response, payload)
+    if payload is None:
+        kind = response.headers.get("content-type", "no content type")
+        start = shown(response.body[:160].decode("utf-8", "replace"), 80)
+        raise malformed(
+            response,
+            f"not a JSON object ({shown(kind)}, {len(response.body)} bytes: {start!r}) @ $",
+        )
+    return payload
+
+
+def output_of(response: Response, payload: Json) -> Json:
+    """The object under ``output``; raises for an error in its place, and for anything else."""
+    for name in ("output", "data"):
+        output = payload.get(name)
+        if isinstance(output, dict):
+            return cast("Json", output)
+    code = text_of(payload.get("code"))
+    if code is not None and code.strip().lower() not in _SUCCESS_CODES:
+        raise status_error(response, payload)
+    if isinstance(payload.get("error"), dict):
+        raise status_error(response, payload)
+    # A list, a boolean or nothing: other endpoints answer so, this one does not.
+    found = type(payload["output"]).__name__ if "output" in payload else "nothing"
+    raise malformed(response, f"expected an object, found {found} @ $.output")
+
+
+_SUCCESS_CODES = frozenset({"", "0", "200", "ok", "success"})
+
+
+def status_error(response: Response, payload: Json | None) -> APIStatusError:
+    """The error an answer tells, `payload` being its JSON object, if it is one."""
+    body: Json = payload or {}
+    nested = body.get("error")
+    if isinstance(nested, dict):
+        body = {**body, **cast("Json", nested)}
+    code = text_of(body.get("code"))
+    message = text_of(body.get("message")) or text_of(body.get("msg"))
+    if message is None and payload is None and response.body:
+        message = f"{len(response.body)} bytes that are not the service's JSON"
+    return status_error_class(response.status, code)(
+        None if message is None else shown(message, 2000),
+        status=response.status,
+        code=None if code is None else shown(code),
+        request_id=request_id_of(response, payload or {}),
+        retry_after=retry_after(response),
+        json_body=payload is not None,
+    )
+
+
+def malformed(response: Response, message: str) -> APIResponseValidationError:
+    """The error for a 2xx answer that is not as documented; `message` says where (``@ $.output``)."""
+    return APIResponseValidationError(
+        message,
+        status=response.status,
+        request_id=request_id_of(response, json_object(response.body) or {}),
+        retry_after=retry_after(response),
+    )
+
+
+def json_object(body: bytes) -> Json | None:
+    """The JSON object that `body` is, or `None`."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return cast("Json", value) if isinstance(value, dict) else None
+
+
+def request_id_of(response: Response, payload: Json) -> str | None:
+    """The id of the request, from the body, else from the headers."""
+    found = text_of(payload.get("request_id")) or response.headers.get("x-request-id")
+    return None if found is None else shown(found)
+
+
+def text_of(value: object) -> str | None:
+    """`value` as text, where it is text or a number; ``""`` is absent."""
+    if isinstance(value, str):
+        return value or None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return None
+
+
+def structured(response: Response, raw: Json, kind: type[_T]) -> _T:
+    """`raw` as a model. Raises `APIResponseValidationError` naming what is wrong in it."""
+    try:
+        return CONVERTER.structure(raw, kind)
+    except BaseValidationError as errors:
+        where = "; ".join(transform_error(errors, path="$.output")[:3])
+        raise malformed(response, where) from None
+
+
+def count_of(output: Json, name: str) -> int | None:
+    """The number from 0 under `name`, or `None`."""
+    try:
+        count = optional_int(output.get(name), int)
+    except TypeError:
+        return None
+    return count if count is None or count >= 0 else None

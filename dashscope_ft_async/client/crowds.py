@@ -1,0 +1,131 @@
+"""Waits for many jobs at once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Iterable
+from contextlib import aclosing
+from typing import Any, Literal, overload
+
+from dashscope_ft_async._checks import check_timeout
+from dashscope_ft_async._crowd import Ended, OnUpdate, in_order_of_ending, only_ended
+from dashscope_ft_async._wire import job_id_of
+from dashscope_ft_async.client.core import DAY, Core, deadline_after
+from dashscope_ft_async.errors import ConfigurationError, DashScopeFTError
+from dashscope_ft_async.models import FineTuneJob
+from dashscope_ft_async.policy import PollPolicy
+
+
+class Crowds(Core):
+    """Waits for the ends of many jobs."""
+
+    def as_completed(
+        self,
+        jobs: Iterable[str | FineTuneJob],
+        *,
+        timeout: float | None = DAY,
+        poll: PollPolicy | None = None,
+        on_update: OnUpdate | None = None,
+        limit: int | None = None,
+    ) -> AsyncGenerator[Awaitable[FineTuneJob], None]:
+        """The waits for many jobs, in the order in which they end.
+
+            async for ended in client.as_completed(job_ids):
+                job = await ended
+
+        As in `asyncio.as_completed`, awaiting gives the terminal job or raises what that wait met; one
+        bad id does not end the iteration. Each id is waited for once. Leaving the loop gives up the
+        rest.
+
+        Args:
+            jobs: Ids or snapshots, taken as room comes: with `limit` it may be endless.
+            timeout: Seconds for the whole call, from the first step on.
+            poll: Instead of the client's policy.
+            on_update: As in `wait_for_terminal`, for each of the jobs.
+            limit: At most so many waits at once.
+
+        Raises:
+            ConfigurationError: a bad timeout, policy or limit, before any request.
+        """
+        return only_ended(self._crowd(jobs, timeout, poll, on_update, limit))
+
+    @overload
+    async def wait_many(
+        self,
+        jobs: Iterable[str | FineTuneJob],
+        *,
+        timeout: float | None = ...,
+        poll: PollPolicy | None = ...,
+        on_update: OnUpdate | None = ...,
+        limit: int | None = ...,
+        return_exceptions: Literal[False] = False,
+    ) -> dict[str, FineTuneJob]: ...
+    @overload
+    async def wait_many(
+        self,
+        jobs: Iterable[str | FineTuneJob],
+        *,
+        timeout: float | None = ...,
+        poll: PollPolicy | None = ...,
+        on_update: OnUpdate | None = ...,
+        limit: int | None = ...,
+        return_exceptions: bool,
+    ) -> dict[str, FineTuneJob | Exception]: ...
+    async def wait_many(
+        self,
+        jobs: Iterable[str | FineTuneJob],
+        *,
+        timeout: float | None = DAY,
+        poll: PollPolicy | None = None,
+        on_update: OnUpdate | None = None,
+        limit: int | None = None,
+        return_exceptions: bool = False,
+    ) -> dict[str, Any]:
+        """Wait for all of many jobs: ``{job_id: terminal job}``, in the order given, each id once.
+
+        The first error stops our other waits (never the jobs) and is raised; its `results` holds the
+        jobs that had ended by then. With ``return_exceptions=True`` nothing is stopped, and a job
+        whose wait failed has the error in its place. Parameters are those of `as_completed`.
+
+        Raises:
+            ConfigurationError: bad input, a bad id included, before any request.
+            DashScopeFTError: as `wait_for_terminal`, unless `return_exceptions`.
+        """
+        ids = list(dict.fromkeys(map(job_id_of, jobs)))
+        results: dict[str, FineTuneJob | Exception] = {}
+        async with aclosing(self._crowd(ids, timeout, poll, on_update, limit)) as ended:
+            async for job_id, future in ended:
+                try:
+                    results[job_id] = await future
+                except Exception as error:
+                    if not return_exceptions:
+                        if isinstance(error, DashScopeFTError):
+                            error.results = {
+                                name: job for name, job in results.items() if isinstance(job, FineTuneJob)
+                            }
+                        raise
+                    results[job_id] = error
+        return {job_id: results[job_id] for job_id in ids}
+
+    def _crowd(
+        self,
+        jobs: Iterable[str | FineTuneJob],
+        timeout: float | None,
+        poll: PollPolicy | None,
+        on_update: OnUpdate | None,
+        limit: int | None,
+    ) -> AsyncGenerator[tuple[str, Ended], None]:
+        policy = self._policy(poll)
+        check_timeout(timeout)
+        if limit is not None and (type(limit) is not int or limit < 1):
+            raise ConfigurationError(f"limit must be a whole number from 1, or None, not {limit!r}.")
+
+        async def from_the_first_step() -> AsyncGenerator[tuple[str, Ended], None]:
+            hub, deadline = self._driver(), deadline_after(timeout)
+            crowd = in_order_of_ending(
+                jobs, lambda job_id: hub.wait(job_id, policy, deadline), on_update, limit
+            )
+            async with aclosing(crowd):
+                async for item in crowd:
+                    yield item
+
+        return from_the_first_step()

@@ -7,7 +7,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import attrs
 
@@ -100,12 +100,13 @@ class Follower:
             return page, self._interval()
         if isinstance(outcome, NotFoundError) and outcome.json_body:
             return None, self._missing(outcome)
-        match next_step(self._wait.policy, self._state, outcome, now=loop.time(), u=random.random()):
+        state = attrs.evolve(self._state, last_job=self._wait.state.last_job)
+        match next_step(self._wait.policy, state, outcome, now=loop.time(), u=random.random()):
             case Sleep(seconds, state):
                 self._state = state
                 return None, seconds
-            case Fail(error):
-                raise error
+            case Fail(given_up):
+                raise given_up
             case _:  # pragma: no cover - a job is what it is never told of
                 raise AssertionError
 
@@ -187,7 +188,8 @@ async def _next_of(pieces: AsyncGenerator[bytes, None], wait: Wait) -> bytes | N
 
     coming = asyncio.ensure_future(next_piece())
     try:
-        await asyncio.wait({coming, wait.ended}, return_when=asyncio.FIRST_COMPLETED)
+        first: set[asyncio.Future[Any]] = {coming, wait.ended}
+        await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
         return coming.result() if coming.done() else None
     finally:
         coming.cancel()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 from dashscope_ft_async.gate import Gate
@@ -29,8 +29,7 @@ class Turns:
             while self._under_way >= self._gate.window:
                 self._room.clear()
                 await self._room.wait()
-            while (ahead := self._gate.next_at - clock()) > 0:
-                await asyncio.sleep(ahead)
+            await self._until_open(clock)
             self._gate.sent(clock())
             self._under_way += 1
         try:
@@ -38,3 +37,10 @@ class Turns:
         finally:
             self._under_way -= 1
             self._room.set()
+
+    async def _until_open(self, clock: Callable[[], float]) -> None:
+        while True:
+            ahead = self._gate.next_at - clock()
+            if ahead <= 0:
+                return
+            await asyncio.sleep(ahead)

@@ -6,24 +6,34 @@ Facts of the service: the pages "Query a fine-tuning job" and "List fine-tuning 
 
 from dashscope_ft_async._wire.answers import decode_job, decode_page, scan_page
 from dashscope_ft_async._wire.body import BODY_LIMIT, inflate, too_large
+from dashscope_ft_async._wire.events import Event, EventParser
+from dashscope_ft_async._wire.logs import decode_logs, logs_request, stream_request
 from dashscope_ft_async._wire.messages import Request, Response
+from dashscope_ft_async._wire.metrics import metric_of
 from dashscope_ft_async._wire.pages import Row, ScannedPage
 from dashscope_ft_async._wire.requests import job_id_of, job_request, page_request
-from dashscope_ft_async._wire.text import redact
+from dashscope_ft_async._wire.text import Mask, redact
 
 __all__ = [
     "BODY_LIMIT",
+    "Event",
+    "EventParser",
+    "Mask",
     "Request",
     "Response",
     "Row",
     "ScannedPage",
     "decode_job",
+    "decode_logs",
     "decode_page",
     "inflate",
     "job_id_of",
     "job_request",
+    "logs_request",
+    "metric_of",
     "page_request",
     "redact",
     "scan_page",
+    "stream_request",
     "too_large",
 ]

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 
 from dashscope_ft_async.gate import Gate
 
+_SLACK = 0.001  # timers fire a little early; a sleep shorter than the clock's step would never end
+
 
 class Turns:
     """A queue before the gate: first come, first served, and no more under way than its window.
@@ -41,6 +43,6 @@ class Turns:
     async def _until_open(self, clock: Callable[[], float]) -> None:
         while True:
             ahead = self._gate.next_at - clock()
-            if ahead <= 0:
+            if ahead <= _SLACK:
                 return
             await asyncio.sleep(ahead)

@@ -34,7 +34,14 @@ from dashscope_ft_async.errors import (
     WaitError,
     WaitTimeoutError,
 )
-from dashscope_ft_async.models import FineTuneJob, JobPage, JobStatus
+from dashscope_ft_async.models import (
+    Failure,
+    FineTuneJob,
+    JobPage,
+    JobStatus,
+    LogPage,
+    TrainingMetric,
+)
 from dashscope_ft_async.policy import PollPolicy, RetryPolicy
 
 __all__ = [
@@ -49,6 +56,7 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "DashScopeFTError",
+    "Failure",
     "FineTuneClient",
     "FineTuneJob",
     "InternalServerError",
@@ -58,6 +66,7 @@ __all__ = [
     "JobPage",
     "JobStatus",
     "JobVanishedError",
+    "LogPage",
     "NotFoundError",
     "OutageError",
     "PermissionDeniedError",
@@ -65,6 +74,7 @@ __all__ = [
     "RateLimitError",
     "RetryPolicy",
     "ServiceUnavailableError",
+    "TrainingMetric",
     "WaitError",
     "WaitTimeoutError",
     "__version__",

@@ -64,11 +64,41 @@ class Secret:
             text = text.replace(form, b"***")
         return text
 
+    def begun_at_the_end_of(self, text: bytes) -> int:
+        """How many of the last bytes of `text` may be the beginning of this one."""
+        return next(
+            (
+                size
+                for size in range(max(map(len, self._forms), default=1) - 1, 0, -1)
+                if any(len(form) > size and text.endswith(form[:size]) for form in self._forms)
+            ),
+            0,
+        )
+
     def __repr__(self) -> str:
         return "Secret(***)"
 
     def __reduce__(self) -> str:
         raise TypeError("an API key cannot be pickled")
+
+
+class Mask:
+    """Strikes a secret out of bytes that come in pieces; holds back only what may be its beginning."""
+
+    def __init__(self, secret: Secret) -> None:
+        self._secret = secret
+        self._held = b""
+
+    def feed(self, piece: bytes) -> bytes:
+        """What may be shown so far."""
+        text = self._secret.struck_from(self._held + piece)
+        shown = len(text) - self._secret.begun_at_the_end_of(text)
+        self._held = text[shown:]
+        return text[:shown]
+
+    def end(self) -> bytes:
+        """What was held back when no more comes."""
+        return self._held
 
 
 @attrs.frozen(kw_only=True)

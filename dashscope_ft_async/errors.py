@@ -33,7 +33,7 @@ Meanings of the codes: https://www.alibabacloud.com/help/en/model-studio/error-c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from dashscope_ft_async._text import escaped, redact
@@ -289,7 +289,20 @@ class JobError(DashScopeFTError):
 class JobFailedError(JobError):
     """The job ended in FAILED."""
 
+    log_lines: tuple[str, ...] = ()
+    """The last lines of the job's log, where the job itself gives no reason."""
     advice: ClassVar[str] = "The job's logs tell why it failed."
+
+    def __init__(
+        self, message: str = "", *, job: FineTuneJob | None = None, log_lines: Iterable[str] = ()
+    ) -> None:
+        super().__init__(message, job=job)
+        self.log_lines = tuple(log_lines)
+
+    def _facts(self) -> Mapping[str, object]:
+        """As every `JobError`, and the last line of the log."""
+        said = next((line.strip() for line in reversed(self.log_lines) if line.strip()), None)
+        return {**super()._facts(), "last log line": None if said is None else repr(said[:200])}
 
 
 class JobCanceledError(JobError):

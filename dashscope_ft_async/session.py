@@ -15,7 +15,7 @@ import os
 import socket
 import ssl as ssl_module
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 from urllib.parse import urlsplit
@@ -23,12 +23,13 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp import http_exceptions
 
-from dashscope_ft_async._settings import Settings
+from dashscope_ft_async._settings import Mask, Settings
 from dashscope_ft_async._text import redact, shown
 from dashscope_ft_async._wire import BODY_LIMIT, HEADERS_READ, Request, Response, inflate, too_large
 from dashscope_ft_async.errors import (
     APIConnectionError,
     APIError,
+    APIResponseValidationError,
     APITimeoutError,
     ClientClosedError,
     ConfigurationError,
@@ -42,6 +43,7 @@ _SILENCE_TIMEOUT = 15.0
 _KEEP_ALIVE = 75.0
 _DNS_TTL = 300
 _CONNECTIONS = 100
+_STREAMING = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
 
 
 class Session:
@@ -141,6 +143,50 @@ class Session:
             raise ClientClosedError("the client was closed during the request.")
         raise failure
 
+    async def stream(self, request: Request, silence: float) -> AsyncGenerator[bytes, None]:
+        """The pieces of an event stream, as they come; the end is the service's.
+
+        `silence` is the longest time between two pieces, in seconds; the head comes within `timeout`.
+
+        Raises:
+            APIError: as `send`; an answer that is no event stream is an `APIResponseValidationError`.
+        """
+        self.check_usable()
+        failure: APIError
+        try:
+            async with asyncio.timeout(self._timeout):
+                response = await self._session().request(
+                    request.method,
+                    self._settings.base_url + request.path,
+                    headers=self._headers() | _STREAMING,
+                    allow_redirects=False,
+                    raise_for_status=False,
+                    auto_decompress=False,
+                    proxy=self._proxy,
+                    ssl=True if self._ssl is None else self._ssl,
+                    timeout=aiohttp.ClientTimeout(
+                        total=None, sock_connect=self._connect_timeout, sock_read=silence
+                    ),
+                )
+            try:
+                _check_streams(response)
+                mask = Mask(self._settings.api_key)
+                async for piece in response.content.iter_any():
+                    yield mask.feed(piece)
+                yield mask.end()
+                return
+            finally:
+                response.close()
+        except TimeoutError as error:
+            failure = self._timed_out(error)
+        except APIError as error:
+            failure = error.with_traceback(None)
+        except (aiohttp.ClientError, http_exceptions.HttpProcessingError, OSError, RuntimeError) as error:
+            failure = self._broken(error)
+        if self.closed:
+            raise ClientClosedError("the client was closed during the request.")
+        raise failure
+
     async def _exchange(self, request: Request) -> Response:
         async with self._session().request(
             request.method,
@@ -230,6 +276,12 @@ class Session:
         self.closed = True
         if self._owned is not None:
             await self._owned.close()
+
+
+def _check_streams(response: aiohttp.ClientResponse) -> None:
+    encoded = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if response.status != 200 or response.content_type != "text/event-stream" or encoded != "identity":
+        raise APIResponseValidationError("the answer is no event stream", status=response.status)
 
 
 def _connector() -> aiohttp.TCPConnector:

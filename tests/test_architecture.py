@@ -14,11 +14,11 @@ FLOORS = (
     {"models", "_version", "_text"},
     {"errors"},
     {"_checks"},
-    {"_wire", "policy", "_settings"},
+    {"_wire", "policy", "_settings", "_tail"},
     {"gate", "_journal", "_roster", "_watch"},
-    {"session", "_retrying", "_lister"},
+    {"session", "_retrying", "_lister", "_turns"},
     {"hub"},
-    {"_crowd"},
+    {"_crowd", "_follow"},
     {"client"},
     {"testing"},
     {"cli"},
@@ -33,7 +33,7 @@ DOORS = {
     "click": {"cli"},
     "rich": {"cli"},
 }
-PURE = {"models", "_text", "_checks", "errors", "_wire", "policy", "gate", "_roster"}
+PURE = {"models", "_text", "_checks", "errors", "_wire", "policy", "gate", "_roster", "_tail"}
 CLOCKS_AND_CHANCE = {"asyncio", "time", "random", "socket"}
 
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")

@@ -6,23 +6,32 @@ Facts of the service: the pages "Query a fine-tuning job" and "List fine-tuning 
 
 from dashscope_ft_async._wire.answers import decode_job, decode_page, scan_page
 from dashscope_ft_async._wire.body import BODY_LIMIT, inflate, too_large
+from dashscope_ft_async._wire.events import Event, EventParser
+from dashscope_ft_async._wire.logs import decode_logs, logs_request, stream_request
 from dashscope_ft_async._wire.messages import HEADERS_READ, Request, Response
+from dashscope_ft_async._wire.metrics import metric_of
 from dashscope_ft_async._wire.pages import Row, ScannedPage
 from dashscope_ft_async._wire.requests import job_id_of, job_request, page_request
 
 __all__ = [
     "BODY_LIMIT",
     "HEADERS_READ",
+    "Event",
+    "EventParser",
     "Request",
     "Response",
     "Row",
     "ScannedPage",
     "decode_job",
+    "decode_logs",
     "decode_page",
     "inflate",
     "job_id_of",
     "job_request",
+    "logs_request",
+    "metric_of",
     "page_request",
     "scan_page",
+    "stream_request",
     "too_large",
 ]

@@ -12,6 +12,7 @@ from dashscope_ft_async._wire.envelope import (
     malformed,
     output_of,
     payload_of,
+    reason_around,
     request_id_of,
     structured,
 )
@@ -26,7 +27,7 @@ def decode_job(response: Response, job_id: str) -> FineTuneJob:
     """The job an answer describes. Raises `APIStatusError` or `APIResponseValidationError`."""
     payload = payload_of(response)
     output = output_of(response, payload)
-    output = {**output, "request_id": request_id_of(response, payload)}
+    output = {**reason_around(payload), **output, "request_id": request_id_of(response, payload)}
     job = structured(response, output, FineTuneJob)
     if job.job_id != job_id:
         raise malformed(response, f"the answer is about job {shown(job.job_id)!r} @ $.output.job_id")

@@ -48,6 +48,14 @@ def output_of(response: Response, payload: Json) -> Json:
     raise malformed(response, f"expected an object, found {found} @ $.output")
 
 
+def reason_around(payload: Json) -> Json:
+    """The code and message beside the output, as a field of it; nothing where there are none."""
+    code, message = text_of(payload.get("code")), text_of(payload.get("message"))
+    if (code is None and message is None) or (code or "-").strip().lower() in _SUCCESS_CODES:
+        return {}
+    return {"envelope": {"code": code, "message": message}}
+
+
 _SUCCESS_CODES = frozenset({"", "0", "200", "ok", "success"})
 
 

@@ -13,6 +13,7 @@ from dashscope_ft_async._settings import Secret, settings
 from dashscope_ft_async._version import __version__
 from dashscope_ft_async.client.crowds import Crowds
 from dashscope_ft_async.client.jobs import Jobs
+from dashscope_ft_async.client.logs import Logs
 from dashscope_ft_async.client.waits import Waits
 from dashscope_ft_async.errors import ConfigurationError
 from dashscope_ft_async.policy import PollPolicy, RetryPolicy, WaitPolicy
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["FineTuneClient"]
 
 
-class FineTuneClient(Jobs, Waits, Crowds):
+class FineTuneClient(Jobs, Waits, Crowds, Logs):
     """An asyncio client of the fine-tuning API (``/api/v1/fine-tunes``) that waits well.
 
     Use it as ``async with FineTuneClient() as client``, or call `close`. It belongs to the event loop

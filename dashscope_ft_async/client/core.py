@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import attrs
 
 from dashscope_ft_async._checks import check_timeout, checked
 from dashscope_ft_async._journal import Journal
 from dashscope_ft_async._roster import PAGE_SIZE
+from dashscope_ft_async._turns import Turns
 from dashscope_ft_async._watch import Wait
-from dashscope_ft_async._wire import ScannedPage, decode_job, job_request, page_request, scan_page
+from dashscope_ft_async._wire import (
+    ScannedPage,
+    decode_job,
+    decode_logs,
+    job_request,
+    logs_request,
+    page_request,
+    scan_page,
+)
 from dashscope_ft_async.errors import APIError
 from dashscope_ft_async.gate import Gate
 from dashscope_ft_async.hub import Hub
-from dashscope_ft_async.models import FineTuneJob
+from dashscope_ft_async.models import FineTuneJob, LogPage
 from dashscope_ft_async.policy import PollPolicy, RetryPolicy, WaitPolicy
 from dashscope_ft_async.session import Session
+
+_T = TypeVar("_T")
 
 DAY = 86_400.0
 _WIDTH = 32
@@ -35,6 +48,8 @@ class Core:
         self._coalesce = coalesce
         self._gate = Gate(policy.retry, _WIDTH, max_rate)
         self._list_gate = Gate(policy.retry, _WIDTH, max_rate)
+        self._turns = Turns(self._gate)
+        self._streams = 0
         self._journal = Journal()
         self._hub: Hub | None = None
 
@@ -75,18 +90,34 @@ class Core:
         return scan_page(await self._session.send(page_request(page_no, PAGE_SIZE, None)), PAGE_SIZE)
 
     async def _observed(self, job_id: str) -> FineTuneJob:
-        """`_fetch`, and tell the gate: what a single call learns of the service, the waits know too."""
+        job = await self._told(lambda: self._fetch(job_id))
+        self._journal.met(job)
+        return job
+
+    async def _log_page(self, job_id: str, offset: int, lines: int) -> LogPage:
+        request = logs_request(job_id, offset, lines)
+
+        async def once() -> LogPage:
+            return decode_logs(await self._session.send(request))
+
+        try:
+            return await self._told(once)
+        except APIError as error:
+            error.job_id = job_id
+            raise
+
+    async def _told(self, once: Callable[[], Awaitable[_T]]) -> _T:
+        """`once`, and tell the gate: what a single call learns of the service, the waits know too."""
         loop = asyncio.get_running_loop()
         began = loop.time()
-        outcome: FineTuneJob | APIError
+        outcome: _T | APIError
         try:
-            outcome = await self._fetch(job_id)
+            outcome = await once()
         except APIError as error:
             outcome = error
         self._gate.saw(outcome, began=began, now=loop.time(), u=random.random())
         if isinstance(outcome, APIError):
             raise outcome
-        self._journal.met(outcome)
         return outcome
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -10,9 +11,17 @@ from dashscope_ft_async._crowd import OnUpdate, follow
 from dashscope_ft_async._text import shown
 from dashscope_ft_async._wire import job_id_of
 from dashscope_ft_async.client.core import DAY, Core
-from dashscope_ft_async.errors import JobCanceledError, JobError, JobFailedError
+from dashscope_ft_async.errors import (
+    ConfigurationError,
+    DashScopeFTError,
+    JobCanceledError,
+    JobError,
+    JobFailedError,
+)
 from dashscope_ft_async.models import FineTuneJob, JobStatus
 from dashscope_ft_async.policy import PollPolicy
+
+_LAST_LINES_PATIENCE = 10.0
 
 
 class Waits(Core):
@@ -61,24 +70,49 @@ class Waits(Core):
         timeout: float | None = DAY,
         poll: PollPolicy | None = None,
         on_update: OnUpdate | None = None,
+        failure_logs: int = 20,
     ) -> FineTuneJob:
         """As `wait_for_terminal`, but a job that did not succeed is raised.
+
+        Args:
+            failure_logs: Where a failed job gives no reason itself (`FineTuneJob.failure`), as many of
+                the last lines of its log go with the error, 1000 at most; 0 for none. They are asked
+                for once, for at most 10 seconds, and missing where that brings nothing.
 
         Raises:
             JobFailedError, JobCanceledError: the job ended so; the error's `job` is its last snapshot.
             JobError: the job ended under a status this version does not know.
         """
+        if type(failure_logs) is not int or not 0 <= failure_logs <= 1000:
+            raise ConfigurationError(
+                f"failure_logs must be a whole number from 0 to 1000, not {failure_logs!r}."
+            )
         ended = await self.wait_for_terminal(job, timeout=timeout, poll=poll, on_update=on_update)
         said = shown(ended.message or "", 2000)
         match ended.status:
             case JobStatus.SUCCEEDED:
                 return ended
             case JobStatus.FAILED:
-                raise JobFailedError(said or "the job failed", job=ended)
+                reason = shown((ended.failure and ended.failure.message) or "", 2000)
+                lines = await self._last_lines(ended.job_id, 0 if reason else failure_logs)
+                raise JobFailedError(reason or "the job failed", job=ended, log_lines=lines)
             case JobStatus.CANCELED:
                 raise JobCanceledError(said or "the job was canceled", job=ended)
             case _:
                 raise JobError("the job ended in a status this version does not know", job=ended)
+
+    async def _last_lines(self, job_id: str, number: int) -> tuple[str, ...]:
+        """The last lines of a log, or none: what goes wrong here must not hide why they are wanted."""
+        try:
+            async with asyncio.timeout(_LAST_LINES_PATIENCE if number else 0):
+                page = await self._log_page(job_id, 0, 1000)
+                if page.total is None and len(page.lines) >= 1000:
+                    return ()  # no telling where the last ones are
+                if page.total is not None and page.total > len(page.lines):
+                    page = await self._log_page(job_id, max(0, page.total - number), 1000)
+                return page.lines[-number:]
+        except (TimeoutError, DashScopeFTError):
+            return ()
 
     def watch(
         self,

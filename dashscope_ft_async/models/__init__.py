@@ -6,6 +6,15 @@ this version does not know is kept in `FineTuneJob.extra`, a status word nobody 
 `JobStatus.UNRECOGNIZED`, and neither stops a program that waits.
 """
 
-from dashscope_ft_async.models.job import FineTuneJob, JobPage, JobStatus
+from dashscope_ft_async.models.job import Failure, FineTuneJob, JobPage, JobStatus
+from dashscope_ft_async.models.logs import LogPage, TrainingMetric, is_completion_line
 
-__all__ = ["FineTuneJob", "JobPage", "JobStatus"]
+__all__ = [
+    "Failure",
+    "FineTuneJob",
+    "JobPage",
+    "JobStatus",
+    "LogPage",
+    "TrainingMetric",
+    "is_completion_line",
+]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
-__all__ = ["FineTuneJob", "JobPage", "JobStatus"]
+__all__ = ["Failure", "FineTuneJob", "JobPage", "JobStatus"]
 
 
 class JobStatus(StrEnum):
@@ -51,6 +51,16 @@ _CHANGE_FIELDS = (
     "code",
     "message",
 )
+
+
+@attrs.frozen(kw_only=True)
+class Failure:
+    """Why a job failed, as far as the job itself says it."""
+
+    code: str | None = None
+    """The service's code, such as ``InvalidParameter``."""
+    message: str | None = None
+    """The service's text."""
 
 
 @attrs.frozen(kw_only=True)
@@ -131,6 +141,25 @@ class FineTuneJob:
         return self.status is JobStatus.SUCCEEDED
 
     @property
+    def failure(self) -> Failure | None:
+        """Why the job FAILED, or `None` where it gives no reason or has not failed.
+
+        The service documents no place for it. Read are, in this order, `code` and `message`, ``error``
+        and ``error_code`` in `extra`, and the code and message around the job (``envelope`` in `extra`);
+        the first with a text wins, else the first with a code. The job's logs may say more.
+        """
+        if self.status is not JobStatus.FAILED:
+            return None
+        reasons = (
+            Failure(code=_said(self.code), message=_said(self.message)),
+            _reason(self.extra.get("error")),
+            Failure(code=_said(self.extra.get("error_code"))),
+            _reason(self.extra.get("envelope")),
+        )
+        with_text = next((reason for reason in reasons if reason.message is not None), None)
+        return with_text or next((reason for reason in reasons if reason.code is not None), None)
+
+    @property
     def duration(self) -> timedelta | None:
         """Time from creation to end, queue included; `None` where it cannot be told."""
         if self.create_time is None or self.end_time is None:
@@ -151,6 +180,19 @@ class FineTuneJob:
         return earlier is None or any(
             getattr(self, name) != getattr(earlier, name) for name in _CHANGE_FIELDS
         )
+
+
+def _reason(value: object) -> Failure:
+    if not isinstance(value, Mapping):
+        return Failure(message=_said(value))
+    facts = cast("Mapping[object, object]", value)
+    return Failure(code=_said(facts.get("code")), message=_said(facts.get("message")))
+
+
+def _said(value: object) -> str | None:
+    if isinstance(value, str):
+        return value.strip() or None
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 @attrs.frozen(kw_only=True)

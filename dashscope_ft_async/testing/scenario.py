@@ -16,7 +16,9 @@ Json: TypeAlias = dict[str, Any]
 Timeline: TypeAlias = Sequence[tuple[float, str]]
 
 # Stamps of a simulated job start here, so that a test sees the same ones each time it runs.
-_EPOCH = datetime(2026, 1, 5, 10, 30, 12)  # noqa: DTZ001 - the service names no zone
+EPOCH = datetime(2026, 1, 5, 10, 30, 12)  # noqa: DTZ001 - the service names no zone
+
+ENDED = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED)
 
 
 @attrs.frozen
@@ -108,6 +110,8 @@ class SimulatedJob:
     latency: float = 0.0
     faults: deque[Fault] = attrs.field(factory=deque[Fault])
     fields: Json = attrs.field(factory=dict[str, Any])
+    log: Sequence[tuple[float, str]] | None = None
+    """Lines and when they are written; `None`: what the timeline makes."""
 
     def status_at(self, now: float) -> tuple[float, str]:
         """Since when (seconds after it was added) and in which status the job is."""
@@ -122,7 +126,7 @@ class SimulatedJob:
     def output_at(self, now: float) -> Json:
         """The ``output`` object of an answer given at `now`."""
         since, status = self.status_at(now)
-        created = _EPOCH + timedelta(seconds=self.added)
+        created = EPOCH + timedelta(seconds=self.added)
         output: Json = {
             "job_id": self.job_id,
             "job_name": self.job_id,
@@ -140,7 +144,7 @@ class SimulatedJob:
             "creator": "1000000000000001",
             "group": "llm",
         }
-        if status in (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED):
+        if status in ENDED:
             output["end_time"] = _stamp(created + timedelta(seconds=since))
         if status == JobStatus.SUCCEEDED:
             output |= {"finetuned_output": f"qwen3-14b-{self.job_id}", "usage": 279_808}

@@ -11,7 +11,9 @@ from aiohttp import web
 
 from dashscope_ft_async._settings import Secret
 from dashscope_ft_async.client import FineTuneClient
+from dashscope_ft_async.testing.logbook import Script, log_at, page_of_log
 from dashscope_ft_async.testing.scenario import (
+    ENDED,
     Fault,
     RateLimit,
     SeenRequest,
@@ -22,28 +24,40 @@ from dashscope_ft_async.testing.scenario import (
 )
 
 _TEN_YEARS = 315e6
+_STREAM_TICK = 0.5
 THROTTLED = Fault.error(429, "Throttling", "Requests throttling triggered.")
 
 
 class Simulator:
     """A fine-tuning service on 127.0.0.1, in your event loop: scripted jobs, faults and throttling.
 
-    It answers ``GET /api/v1/fine-tunes/{job_id}`` and ``GET /api/v1/fine-tunes`` as the service's pages
-    document them. Because it lives in your loop, it runs under virtual time as well: hours of polling
-    in milliseconds. Not for load tests, for the same reason.
+    It answers ``GET /api/v1/fine-tunes/{job_id}``, ``GET /api/v1/fine-tunes`` and ``…/{job_id}/logs``
+    as the service's pages document them, and ``…/{job_id}/stream`` as the official SDK reads it.
+    Because it lives in your loop, it runs under virtual time as well: hours of polling in milliseconds.
+    Not for load tests, for the same reason.
 
     Args:
         api_key: The only key accepted; by default any.
         latency: Seconds before every answer.
         rate_limit: Requests per second; what is over gets a 429.
+        first_log_offset: Offset of the first line of a log: 0 as the service's page says, or 1.
+        stream_seconds: After so many seconds a stream breaks off. By default it lasts to the job's end.
     """
 
     def __init__(
-        self, *, api_key: str | None = None, latency: float = 0.0, rate_limit: float | None = None
+        self,
+        *,
+        api_key: str | None = None,
+        latency: float = 0.0,
+        rate_limit: float | None = None,
+        first_log_offset: int = 0,
+        stream_seconds: float | None = None,
     ) -> None:
         self._api_key = None if api_key is None else Secret(api_key)
         self._latency = latency
         self._limit = None if rate_limit is None else RateLimit(rate_limit)
+        self._first_log_offset = first_log_offset
+        self._stream_seconds = stream_seconds
         self._jobs: dict[str, SimulatedJob] = {}
         self._faults: deque[Fault] = deque()
         self._throttled_until = float("-inf")
@@ -60,6 +74,8 @@ class Simulator:
         app = web.Application()
         app.router.add_get("/api/v1/fine-tunes", self._list)
         app.router.add_get("/api/v1/fine-tunes/{job_id}", self._get)
+        app.router.add_get("/api/v1/fine-tunes/{job_id}/logs", self._logs)
+        app.router.add_get("/api/v1/fine-tunes/{job_id}/stream", self._stream)
         self._runner = web.AppRunner(
             app,
             access_log=None,
@@ -96,6 +112,7 @@ class Simulator:
         job_id: str | None = None,
         latency: float = 0.0,
         faults: Iterable[Fault] = (),
+        log: Script | None = None,
         **fields: object,
     ) -> str:
         """Add a job and return its id.
@@ -105,6 +122,8 @@ class Simulator:
             job_id: By default a new one.
             latency: Seconds before each answer about it, on top of the simulator's.
             faults: What happens to the next requests for it, one fault each, before answers are good.
+            log: Pairs of seconds from now and the line that is then written to its log; by default what
+                goes with the timeline.
             fields: Further fields of ``output``, or other values for the usual ones.
 
         Raises:
@@ -116,7 +135,7 @@ class Simulator:
         if job_id in self._jobs:
             raise ValueError(f"job {job_id} is there already.")
         self._jobs[job_id] = SimulatedJob(
-            job_id, self._now(), checked_timeline(timeline), latency, deque(faults), dict(fields)
+            job_id, self._now(), checked_timeline(timeline), latency, deque(faults), dict(fields), log
         )
         return job_id
 
@@ -162,6 +181,50 @@ class Simulator:
             return Fault.json(_envelope(found.output_at(self._now())))
 
         return await self._answer(request, answer, latency, deque() if job is None else job.faults)
+
+    async def _logs(self, request: web.Request) -> web.StreamResponse:
+        def answer() -> Fault:
+            job = self._jobs.get(request.match_info["job_id"])
+            if job is None:
+                return Fault.error(404, "NotFound", "Not found!")
+            try:
+                offset, line = int(request.query.get("offset", "0")), int(request.query.get("line", "100"))
+            except ValueError:
+                offset = line = -1
+            if offset < 0 or not 1 <= line <= 1000:
+                return Fault.error(400, "InvalidParameter", "offset or line is out of range.")
+            lines = log_at(job, self._now())
+            return Fault.json(_envelope(page_of_log(lines, offset, line, self._first_log_offset)))
+
+        return await self._answer(request, answer, 0.0, deque())
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        job = self._jobs.get(request.match_info["job_id"])
+        fault = self._refusal(request) or self._next_fault(deque())
+        if fault is None and job is None:
+            fault = Fault.error(404, "NotFound", "Not found!")
+        if fault is not None or job is None:
+            chosen = fault or THROTTLED
+            status = 0 if chosen.kind == "reset" else chosen.status
+            self.requests.append(SeenRequest(self._now(), request.method, request.path, status))
+            return await _sent(request, chosen, lambda: Fault.raw(b"data:" * 20))
+        self.requests.append(SeenRequest(self._now(), request.method, request.path, 200))
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(f"data:connect success, now start to follow {job.job_id}\n\n".encode())
+        began, sent = self._now(), 0
+        while True:
+            lines, word = log_at(job, self._now()), job.status_at(self._now())[1]
+            for line in lines[sent:]:
+                await response.write(f"data:{line}\n\n".encode())
+            sent = len(lines)
+            if word in ENDED:
+                return response
+            if self._stream_seconds is not None and self._now() - began >= self._stream_seconds:
+                if request.transport is not None:
+                    request.transport.close()
+                return response
+            await asyncio.sleep(_STREAM_TICK)
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
         def answer() -> Fault:

@@ -1,0 +1,457 @@
+"""Logs over the simulator, in virtual time: every line once, in order, whatever happens on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import random
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+
+import pytest
+from aiohttp import web
+
+from dashscope_ft_async import (
+    ClientClosedError,
+    ConfigurationError,
+    FineTuneClient,
+    JobFailedError,
+    NotFoundError,
+    OutageError,
+    PollPolicy,
+    WaitTimeoutError,
+)
+from dashscope_ft_async.testing import Fault, Simulator
+from dashscope_ft_async.testing.logbook import log_at
+
+pytestmark = pytest.mark.looptime
+
+STEADY = PollPolicy(initial=10, multiplier=1, max_interval=10, jitter=0)
+HOURS = ((0, "PENDING"), (60, "QUEUING"), (3600, "RUNNING"), (2.5 * 3600, "SUCCEEDED"))
+SHORT = ((0, "RUNNING"), (300, "SUCCEEDED"))
+COMPLETE = "2026-01-05 10:52:39,175 - INFO - ##FT_COMPLETE##"
+
+
+@pytest.fixture(autouse=True)
+async def nothing_left_running(client: FineTuneClient) -> AsyncIterator[None]:
+    yield
+    await client.close()
+    await asyncio.sleep(0)
+    assert [str(task) for task in asyncio.all_tasks() if "/dashscope_ft_async/" in str(task)] == []
+
+
+async def all_of(lines: AsyncGenerator[str, None]) -> list[str]:
+    async with aclosing(lines):
+        return [line async for line in lines]
+
+
+def written(service: Simulator, job_id: str) -> list[str]:
+    return log_at(service._jobs[job_id], service._now())
+
+
+def asked(service: Simulator, what: str) -> list[float]:
+    return [seen.at for seen in service.requests if seen.path.endswith(f"/{what}")]
+
+
+# --- following ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", [0, 1])
+async def test_hours_of_a_log(first: int) -> None:
+    async with Simulator(first_log_offset=first) as service, service.client() as client:
+        job_id = service.add_job(HOURS)
+
+        lines = await all_of(client.follow_logs(job_id))
+
+        assert lines == written(service, job_id)
+        assert len(lines) == 184
+        assert lines[-1].endswith("##FT_COMPLETE##")
+
+
+async def test_a_job_that_has_not_begun_is_not_asked_for_its_log(
+    service: Simulator, client: FineTuneClient
+) -> None:
+    job_id = service.add_job(HOURS)
+    began = service._now()
+
+    await all_of(client.follow_logs(job_id))
+
+    early = [at for at in asked(service, "logs") if at - began < 3600]
+    assert len(early) <= 2
+    # Then about one look for each poll of the job, and the last ones.
+    assert len(asked(service, "logs")) <= service.polls(job_id) + 5
+
+
+async def test_a_follower_shares_the_polls_of_the_job(service: Simulator, client: FineTuneClient) -> None:
+    job_id = service.add_job(SHORT)
+    job, lines = await asyncio.gather(
+        client.wait_for_terminal(job_id, poll=STEADY), all_of(client.follow_logs(job_id, poll=STEADY))
+    )
+
+    assert job.succeeded
+    assert lines == written(service, job_id)
+    assert service.polls(job_id) <= 32
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_trouble_on_the_way_loses_and_repeats_nothing(seed: int) -> None:
+    luck = random.Random(seed)
+    faults: list[Callable[[], Fault]] = [
+        Fault.reset,
+        Fault.cut,
+        Fault.html,
+        lambda: Fault.error(500, "InternalError"),
+        lambda: Fault.error(429, "Throttling", retry_after=20),
+        lambda: Fault.raw(b'{"output": {"logs": ["half'),
+        lambda: Fault.stall(40),
+    ]
+    async with Simulator(first_log_offset=seed % 2) as service, service.client() as client:
+        script = [(luck.random() * 3000, luck.choice(["same", f"line {n}"])) for n in range(700)]
+        job_id = service.add_job(((0, "RUNNING"), (3000, "FAILED")), log=sorted(script))
+
+        async def trouble() -> None:
+            while True:
+                await asyncio.sleep(luck.random() * 100)
+                service.fail_next(luck.choice(faults)())
+
+        troubles = asyncio.create_task(trouble())
+        lines = await all_of(client.follow_logs(job_id))
+        troubles.cancel()
+
+        assert lines == [line for _, line in sorted(script)]
+
+
+async def test_the_runs_of_a_program_together_see_every_line_once(service: Simulator) -> None:
+    job_id = service.add_job(SHORT, log=[(n * 0.25, "same" if n % 3 else f"line {n}") for n in range(1200)])
+    lines: list[str] = []
+    while len(lines) < 1200:
+        async with (
+            service.client() as client,
+            aclosing(client.follow_logs(job_id, after=len(lines))) as rest,
+        ):
+            most = random.Random(len(lines)).randrange(1, 300)
+            async for line in rest:
+                lines.append(line)
+                most -= 1
+                if not most:
+                    break
+
+    assert lines == written(service, job_id)
+
+
+async def test_lines_behind_the_completion_line_are_given_too(
+    service: Simulator, client: FineTuneClient
+) -> None:
+    log = [(1, "begun"), (20, COMPLETE), (20.5, "training usage 393216")]
+    job_id = service.add_job(((0, "RUNNING"), (90_000, "SUCCEEDED")), log=log)
+
+    lines = await all_of(client.follow_logs(job_id))
+
+    assert lines == ["begun", COMPLETE, "training usage 393216"]
+    assert asyncio.get_running_loop().time() < 120
+
+
+async def test_the_log_of_an_ended_job_takes_no_pause(service: Simulator, client: FineTuneClient) -> None:
+    job_id = service.add_job(((0, "RUNNING"), (1, "SUCCEEDED")))
+    await asyncio.sleep(10)
+    began = service._now()
+
+    lines = await all_of(client.follow_logs(job_id))
+
+    assert lines == written(service, job_id)
+    assert service._now() - began < 5
+
+
+async def test_a_log_of_many_pages_comes_at_once(service: Simulator, client: FineTuneClient) -> None:
+    log = [(0.0, f"line {n}") for n in range(12_345)]
+    job_id = service.add_job(((0, "RUNNING"), (50, "CANCELED")), log=log)
+    await asyncio.sleep(60)
+
+    lines = await all_of(client.follow_logs(job_id))
+
+    assert lines == [line for _, line in log]
+    assert len(asked(service, "logs")) <= 18
+
+
+async def test_no_log_is_asked_for_while_the_gate_is_closed(
+    service: Simulator, client: FineTuneClient
+) -> None:
+    job_id = service.add_job(SHORT)
+    async with aclosing(client.follow_logs(job_id, poll=STEADY)) as lines:
+        await anext(lines)
+        service.throttle(100, retry_after=100)
+        closed = service._now()
+        rest = [line async for line in lines]
+
+    during = [at for at in asked(service, "logs") if closed < at < closed + 100]
+    assert len(during) <= 2
+    assert len(rest) + 1 == len(written(service, job_id))
+
+
+# --- what ends it badly -----------------------------------------------------------------------------------
+
+
+class Broken(Simulator):
+    """Answers about a job, and not about its log."""
+
+    fault = Fault.error(404, "NotFound", "Request path not found.")
+
+    async def _logs(self, request: web.Request) -> web.StreamResponse:
+        return await self._answer(request, lambda: self.fault, 0.0, deque())
+
+
+async def test_a_begun_job_without_log_is_told() -> None:
+    async with Broken() as service, service.client() as client:
+        with pytest.raises(NotFoundError, match="Request path not found"):
+            await all_of(client.follow_logs(service.add_job(SHORT)))
+
+
+async def test_a_log_may_come_late() -> None:
+    async with Broken() as service, service.client() as client:
+        job_id = service.add_job(((0, "QUEUING"), (600, "RUNNING"), (900, "SUCCEEDED")))
+
+        def mend() -> None:
+            service.fault = Fault.json({"output": {"logs": [COMPLETE]}})
+
+        asyncio.get_running_loop().call_later(595, mend)
+
+        assert await all_of(client.follow_logs(job_id)) == [COMPLETE]
+
+
+async def test_a_log_that_fails_for_too_long_is_an_outage() -> None:
+    async with Broken() as service, service.client() as client:
+        service.fault = Fault.error(500, "InternalError")
+        with pytest.raises(OutageError) as caught:
+            await all_of(client.follow_logs(service.add_job(((0, "RUNNING"), (9000, "SUCCEEDED")))))
+
+    assert caught.value.last_job is not None
+
+
+async def test_no_such_job(client: FineTuneClient) -> None:
+    with pytest.raises(NotFoundError):
+        await all_of(client.follow_logs("ft-nowhere"))
+
+
+async def test_the_deadline(service: Simulator, client: FineTuneClient) -> None:
+    lines: list[str] = []
+    job_id = service.add_job(SHORT)
+    with pytest.raises(WaitTimeoutError) as caught:
+        async for line in client.follow_logs(job_id, timeout=100):
+            lines.append(line)
+
+    assert lines == written(service, job_id)[: len(lines)]
+    assert len(lines) >= 3
+    assert caught.value.job_id == job_id
+
+
+async def test_the_deadline_cuts_a_request(service: Simulator, client: FineTuneClient) -> None:
+    began = asyncio.get_running_loop().time()
+    service.fail_next(Fault.stall(), Fault.stall())
+    with pytest.raises(WaitTimeoutError):
+        await all_of(client.follow_logs(service.add_job(SHORT), timeout=5))
+
+    assert asyncio.get_running_loop().time() - began < 8
+
+
+async def test_closing_the_client(service: Simulator, client: FineTuneClient) -> None:
+    job_id = service.add_job(SHORT)
+    asyncio.get_running_loop().call_later(50, lambda: closing.append(asyncio.create_task(client.close())))
+    closing: list[asyncio.Task[None]] = []
+    with pytest.raises(ClientClosedError):
+        await all_of(client.follow_logs(job_id))
+    await asyncio.gather(*closing)
+
+
+@pytest.mark.parametrize("after", [-1, 1.5, True, "3"])
+async def test_bad_input_is_told_before_any_request(
+    service: Simulator, client: FineTuneClient, after: object
+) -> None:
+    with pytest.raises(ConfigurationError):
+        client.follow_logs("ft-1", after=after)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError):
+        client.stream_events("ft/1")
+    with pytest.raises(ConfigurationError):
+        await client.logs("ft-1", lines=1001)
+    with pytest.raises(ConfigurationError):
+        await client.wait_for_success("ft-1", failure_logs=-1)
+    assert service.requests == []
+
+
+# --- streams --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seconds", [None, 0, 100])
+@pytest.mark.parametrize("late", [0, 120])
+async def test_a_stream_is_the_log_however_long_it_lasts(seconds: float | None, late: float) -> None:
+    async with Simulator(stream_seconds=seconds) as service, service.client() as client:
+        job_id = service.add_job(SHORT)
+        await asyncio.sleep(late)
+
+        lines = await all_of(client.stream_events(job_id))
+
+        assert lines == written(service, job_id)
+        assert len(asked(service, "stream")) == 1
+
+
+async def test_a_stream_brings_lines_as_they_are_written(
+    service: Simulator, client: FineTuneClient
+) -> None:
+    job_id = service.add_job(
+        ((0, "RUNNING"), (930, "SUCCEEDED")), log=[(n * 31.7, f"line {n}") for n in range(30)]
+    )
+    began = service._now()
+    delays: list[float] = []
+    async for line in client.stream_events(job_id):
+        delays.append(service._now() - began - int(line.split()[1]) * 31.7)
+
+    assert len(delays) == 30
+    assert max(delays[2:]) < 1
+    assert len(asked(service, "logs")) <= 6
+
+
+class Odd(Simulator):
+    """A stream of given pieces, that then ends, hangs or says an error."""
+
+    pieces: tuple[bytes, ...] = ()
+    hangs = False
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for piece in self.pieces:
+            await response.write(piece)
+        if self.hangs:
+            await asyncio.Event().wait()
+        return response
+
+
+LOG = [(float(n), line) for n, line in enumerate(["a", "b", " up", "c", " up", "d", " up", "e"])]
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (),
+        (b"data:c\n\ndata: up\n\n",),
+        (b"data:d\n\n", b"data: up\n\n", b"data:e\n\n"),
+        (b"data:a\ndata:b\ndata: up\ndata:c\nda", b"ta: up\r\ndata:d\n"),
+        (b"event:error\nstatus:500\ndata:{}\n\ndata:c\n\n",),
+        (b"\xff\xfe\n\n:\n\nid:1\n",),
+        (b"data:d\n\ndata:##FT_COMPLETE##\n\ndata:x\n\n",),
+    ],
+)
+async def test_whatever_a_stream_brings_no_line_is_lost_or_comes_twice(
+    pieces: tuple[bytes, ...], hangs: bool
+) -> None:
+    async with Odd() as service, service.client() as client:
+        service.pieces, service.hangs = pieces, hangs
+        job_id = service.add_job(((0, "RUNNING"), (200, "SUCCEEDED")), log=LOG)
+        await asyncio.sleep(3.5)
+
+        lines = await all_of(client.stream_events(job_id))
+
+    assert sorted(line for line in lines if "##" not in line) == sorted(line for _, line in LOG)
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault.error(404, "NotFound"), Fault.json({"output": {}}), Fault.html(502), Fault.reset()]
+)
+async def test_without_a_stream_there_is_the_log(fault: Fault) -> None:
+    class Without(Simulator):
+        async def _stream(self, request: web.Request) -> web.StreamResponse:
+            self.fail_next(fault)
+            return await super()._stream(request)
+
+    async with Without() as service, service.client() as client:
+        job_id = service.add_job(SHORT, log=[(n * 3.0, f"line {n}") for n in range(90)])
+
+        assert await all_of(client.stream_events(job_id)) == written(service, job_id)
+
+
+async def test_a_silent_stream_is_given_up_for_pages() -> None:
+    async with Odd() as service, service.client() as client:
+        service.hangs = True
+        job_id = service.add_job(((0, "RUNNING"), (4000, "SUCCEEDED")), log=[(0, "a"), (100, "b")])
+        async with aclosing(client.stream_events(job_id)) as lines:
+            assert await anext(lines) == "a"
+            assert await anext(lines) == "b"
+
+        assert service._now() < 200
+
+
+async def test_a_stream_ends_with_the_wait(service: Simulator) -> None:
+    async with Odd() as service, service.client() as client:
+        service.hangs = True
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(WaitTimeoutError):
+            await all_of(client.stream_events(service.add_job(SHORT), timeout=20))
+        assert asyncio.get_running_loop().time() - began < 21
+
+
+async def test_streams_leave_connections_for_requests(service: Simulator, client: FineTuneClient) -> None:
+    jobs = [service.add_job(((0, "RUNNING"), (30, "SUCCEEDED"))) for _ in range(60)]
+
+    logs = await asyncio.gather(*(all_of(client.stream_events(job_id)) for job_id in jobs))
+
+    assert logs == [written(service, job_id) for job_id in jobs]
+    assert len(asked(service, "stream")) == 50
+
+
+# --- figures and failures ---------------------------------------------------------------------------------
+
+
+async def test_metrics_so_far_and_as_they_come(service: Simulator, client: FineTuneClient) -> None:
+    job_id = service.add_job(SHORT)
+    await asyncio.sleep(100)
+
+    so_far = [metric async for metric in client.metrics(job_id)]
+    followed = [metric async for metric in client.follow_metrics(job_id)]
+
+    assert [metric.loss for metric in so_far] == [1.0, 0.6667, 0.5]
+    assert len(followed) == 10
+    assert {metric.learning_rate for metric in followed} == {1.6e-05}
+
+
+async def test_a_failure_without_reason_brings_the_end_of_the_log(
+    service: Simulator, client: FineTuneClient
+) -> None:
+    log = [(n * 0.001, f"line {n}") for n in range(2500)] + [(5, "CUDA out of memory"), (5, " ")]
+    job_id = service.add_job(((0, "RUNNING"), (10, "FAILED")), log=log)
+
+    with pytest.raises(JobFailedError, match="CUDA out of memory") as caught:
+        await client.wait_for_success(job_id)
+    with pytest.raises(JobFailedError) as few:
+        await client.wait_for_success(job_id, failure_logs=3)
+    with pytest.raises(JobFailedError) as without:
+        await client.wait_for_success(job_id, failure_logs=0)
+
+    assert caught.value.log_lines == tuple(line for _, line in log[-20:])
+    assert few.value.log_lines == ("line 2499", "CUDA out of memory", " ")
+    assert without.value.log_lines == ()
+    assert pickle.loads(pickle.dumps(caught.value)).log_lines == caught.value.log_lines
+
+
+async def test_a_failure_that_says_why_needs_no_log(service: Simulator, client: FineTuneClient) -> None:
+    job_id = service.add_job([(0, "FAILED")], message="no face detected")
+
+    with pytest.raises(JobFailedError, match="no face detected") as caught:
+        await client.wait_for_success(job_id)
+
+    assert caught.value.log_lines == ()
+    assert asked(service, "logs") == []
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault.error(500, "InternalError"), Fault.stall(), Fault.raw(b"{"), Fault.reset()]
+)
+async def test_a_failing_log_hides_no_failure(fault: Fault) -> None:
+    async with Broken() as service, service.client() as client:
+        service.fault = fault
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(JobFailedError) as caught:
+            await client.wait_for_success(service.add_job([(0, "FAILED")]))
+
+    assert caught.value.log_lines == ()
+    assert asyncio.get_running_loop().time() - began < 12

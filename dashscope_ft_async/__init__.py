@@ -8,7 +8,7 @@ program, few requests, and patience with everything that passes.
 """
 
 from dashscope_ft_async._version import __version__
-from dashscope_ft_async.client import FineTuneClient
+from dashscope_ft_async.client import FineTuneClient, Waiting
 from dashscope_ft_async.errors import (
     APIConnectionError,
     APIError,
@@ -34,7 +34,7 @@ from dashscope_ft_async.errors import (
     WaitError,
     WaitTimeoutError,
 )
-from dashscope_ft_async.models import FineTuneJob, JobPage, JobStatus
+from dashscope_ft_async.models import FineTuneJob, JobPage, JobStatus, WatchState
 from dashscope_ft_async.policy import PollPolicy, RetryPolicy
 
 __all__ = [
@@ -67,5 +67,7 @@ __all__ = [
     "ServiceUnavailableError",
     "WaitError",
     "WaitTimeoutError",
+    "Waiting",
+    "WatchState",
     "__version__",
 ]

@@ -13,7 +13,7 @@ from dashscope_ft_async._settings import settings
 from dashscope_ft_async._version import __version__
 from dashscope_ft_async.client.crowds import Crowds
 from dashscope_ft_async.client.jobs import Jobs
-from dashscope_ft_async.client.waits import Waits
+from dashscope_ft_async.client.waits import Waiting, Waits
 from dashscope_ft_async.errors import ConfigurationError
 from dashscope_ft_async.policy import PollPolicy, RetryPolicy, WaitPolicy
 from dashscope_ft_async.session import Session, Ssl
@@ -21,7 +21,7 @@ from dashscope_ft_async.session import Session, Ssl
 if TYPE_CHECKING:
     import aiohttp
 
-__all__ = ["FineTuneClient"]
+__all__ = ["FineTuneClient", "Waiting"]
 
 
 class FineTuneClient(Jobs, Waits, Crowds):
@@ -108,7 +108,7 @@ class FineTuneClient(Jobs, Waits, Crowds):
             ssl=ssl,
             trace_configs=trace_configs,
         )
-        super().__init__(connection, policy, coalesce=bool(coalesce), max_rate=max_rate)
+        super().__init__(where, connection, policy, coalesce=bool(coalesce), max_rate=max_rate)
 
     def __repr__(self) -> str:
         return f"<FineTuneClient {self._session!r} {self._hub!r}>"

@@ -7,5 +7,6 @@ this version does not know is kept in `FineTuneJob.extra`, a status word nobody 
 """
 
 from dashscope_ft_async.models.job import FineTuneJob, JobPage, JobStatus
+from dashscope_ft_async.models.state import WatchState
 
-__all__ = ["FineTuneJob", "JobPage", "JobStatus"]
+__all__ = ["FineTuneJob", "JobPage", "JobStatus", "WatchState"]

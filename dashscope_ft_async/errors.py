@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING, ClassVar
 from dashscope_ft_async._text import escaped, redact
 
 if TYPE_CHECKING:
-    from dashscope_ft_async.models import FineTuneJob
+    from dashscope_ft_async.models import FineTuneJob, WatchState
 
 __all__ = [
     "APIConnectionError",
@@ -320,6 +320,8 @@ class WaitError(DashScopeFTError):
     """Answers and failures this wait has seen."""
     last_error: BaseException | None = None
     """The last failed poll of this wait, or `None`."""
+    state: WatchState | None = None
+    """Where the wait stood, to go on with it: `FineTuneClient.resume`. `None` where none had begun."""
 
     def __init__(
         self,

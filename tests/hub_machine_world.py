@@ -17,6 +17,7 @@ from dashscope_ft_async._wire import Response, ScannedPage, decode_job, decode_p
 from dashscope_ft_async.gate import Gate
 from dashscope_ft_async.hub import Hub
 from dashscope_ft_async.policy import WaitPolicy
+from tests.hub_world import saved
 
 Reply: TypeAlias = Response | DashScopeFTError
 POLICY = WaitPolicy(PollPolicy(), RetryPolicy(), 30.0)
@@ -108,6 +109,7 @@ class World:
             self._fetch,
             Gate(POLICY.retry, WIDTH),
             Journal(),
+            save=saved,
             fetch_page=self._fetch_page if listed else None,
             list_gate=Gate(POLICY.retry, WIDTH),
             uniform=random.Random(seed).random,

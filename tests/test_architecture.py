@@ -11,8 +11,9 @@ PACKAGE = "dashscope_ft_async"
 ROOT = Path(__file__).parents[1] / PACKAGE
 
 FLOORS = (
-    {"models", "_version", "_text"},
+    {"_text", "_version"},
     {"errors"},
+    {"models"},
     {"_checks"},
     {"_wire", "policy", "_settings", "_tail"},
     {"gate", "_journal", "_roster", "_watch"},

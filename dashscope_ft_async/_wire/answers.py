@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
+import attrs
+
 from dashscope_ft_async._text import shown
 from dashscope_ft_async._wire.envelope import (
     Json,
@@ -20,17 +22,19 @@ from dashscope_ft_async._wire.messages import Response
 from dashscope_ft_async._wire.pages import Row, ScannedPage
 from dashscope_ft_async._wire.structure import JSON_PAGE_FIELDS
 from dashscope_ft_async.errors import APIResponseValidationError
-from dashscope_ft_async.models import FineTuneJob, JobPage
+from dashscope_ft_async.models import FineTuneJob, JobPage, JobStatus
 
 
 def decode_job(response: Response, job_id: str) -> FineTuneJob:
     """The job an answer describes. Raises `APIStatusError` or `APIResponseValidationError`."""
     payload = payload_of(response)
     output = output_of(response, payload)
-    output = {**reason_around(payload), **output, "request_id": request_id_of(response, payload)}
+    output = {**output, "request_id": request_id_of(response, payload)}
     job = structured(response, output, FineTuneJob)
     if job.job_id != job_id:
         raise malformed(response, f"the answer is about job {shown(job.job_id)!r} @ $.output.job_id")
+    if job.status is JobStatus.FAILED:
+        return attrs.evolve(job, extra={**reason_around(payload), **job.extra})
     return job
 
 

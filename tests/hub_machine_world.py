@@ -16,7 +16,7 @@ from dashscope_ft_async._journal import Journal
 from dashscope_ft_async._wire import Response, ScannedPage, decode_job, decode_page, scan_page
 from dashscope_ft_async.gate import Gate
 from dashscope_ft_async.hub import Hub
-from dashscope_ft_async.policy import WaitPolicy
+from dashscope_ft_async.policy import WaitPolicy, WaitState
 from tests.hub_world import saved
 
 Reply: TypeAlias = Response | DashScopeFTError
@@ -168,7 +168,8 @@ class World:
                 if on_update is not None:
                     await on_update()
 
-            with self.hub.wait(job_id, POLICY, waiter.deadline) as entered:
+            begin = WaitState(self.loop.time(), waiter.deadline)
+            with self.hub.wait(job_id, POLICY, begin) as entered:
                 return await follow(entered, told)
 
         def ended(_: object) -> None:

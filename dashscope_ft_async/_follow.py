@@ -168,15 +168,15 @@ async def _lines_of(
     async with aclosing(pieces):
         while True:
             piece = await _next_of(pieces, wait)
-            for event in parser.end() if piece is None else parser.feed(piece):
+            if piece is None:
+                return
+            for event in parser.feed(piece):
                 if event.is_error:
                     return
                 if event.data != banner:
                     yield event.data
                 if is_completion_line(event.data):
                     return
-            if piece is None:
-                return
 
 
 async def _next_of(pieces: AsyncGenerator[bytes, None], wait: Wait) -> bytes | None:

@@ -82,7 +82,8 @@ class Logs(Core):
         ``GET /fine-tunes/{job_id}/stream`` is not on the service's pages; it is read as the official SDK
         does. Where it is absent, breaks off or is silent for a minute, pages of the log go on in its
         place, and give what it left out; no line comes twice. At most 50 jobs of a client are streamed at
-        once, the others read in pages. Parameters and errors are those of `follow_logs`.
+        once, the others read in pages. Parameters and errors are those of `follow_logs`,
+        and so of `wait_for_terminal`.
         """
         job_id = self._checked(job, 0, timeout, poll)
         return self._stream_events(job_id, timeout, poll)

@@ -155,6 +155,10 @@ class Simulator:
         """How often this job was asked for by its id."""
         return sum(seen.path == f"/api/v1/fine-tunes/{job_id}" for seen in self.requests)
 
+    def log_lines(self, job_id: str) -> list[str]:
+        """The lines that are in the job's log now."""
+        return log_at(self._jobs[job_id], self._now())
+
     # --- the service --------------------------------------------------------------------------------
 
     def _now(self) -> float:
@@ -194,22 +198,23 @@ class Simulator:
         fault = self._refusal(request) or self._next_fault(deque())
         if fault is None and job is None:
             fault = Fault.error(404, "NotFound", "Not found!")
+        status = 200 if fault is None else 0 if fault.kind == "reset" else fault.status
+        self.requests.append(SeenRequest(self._now(), request.method, request.path, status))
         if fault is not None or job is None:
-            chosen = fault or THROTTLED
-            status = 0 if chosen.kind == "reset" else chosen.status
-            self.requests.append(SeenRequest(self._now(), request.method, request.path, status))
-            return await _sent(request, chosen, lambda: Fault.raw(b"data:" * 20))
-        self.requests.append(SeenRequest(self._now(), request.method, request.path, 200))
+            return await _sent(request, fault or THROTTLED, lambda: Fault.raw(b"data:" * 20))
+        return await self._streamed(request, job)
+
+    async def _streamed(self, request: web.Request, job: SimulatedJob) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         await response.write(f"data:connect success, now start to follow {job.job_id}\n\n".encode())
         began, sent = self._now(), 0
         while True:
-            lines, status = log_at(job, self._now()), job.status_at(self._now())[1]
+            lines, ended = log_at(job, self._now()), job.status_at(self._now())[1] in ENDED
             for line in lines[sent:]:
                 await response.write(f"data:{line}\n\n".encode())
             sent = len(lines)
-            if status in ENDED:
+            if ended:
                 return response
             if self._stream_seconds is not None and self._now() - began >= self._stream_seconds:
                 if request.transport is not None:

@@ -8,7 +8,7 @@ program, few requests, and patience with everything that passes.
 """
 
 from dashscope_ft_async._version import __version__
-from dashscope_ft_async.client import FineTuneClient
+from dashscope_ft_async.client import FineTuneClient, Waiting
 from dashscope_ft_async.errors import (
     APIConnectionError,
     APIError,
@@ -41,6 +41,7 @@ from dashscope_ft_async.models import (
     JobStatus,
     LogPage,
     TrainingMetric,
+    WatchState,
 )
 from dashscope_ft_async.policy import PollPolicy, RetryPolicy
 
@@ -77,5 +78,7 @@ __all__ = [
     "TrainingMetric",
     "WaitError",
     "WaitTimeoutError",
+    "Waiting",
+    "WatchState",
     "__version__",
 ]

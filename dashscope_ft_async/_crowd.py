@@ -6,15 +6,15 @@ import asyncio
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from dashscope_ft_async._watch import Wait
-from dashscope_ft_async._wire import job_id_of
 from dashscope_ft_async.errors import ConfigurationError
 from dashscope_ft_async.models import FineTuneJob
 
 OnUpdate: TypeAlias = Callable[[FineTuneJob], Awaitable[object] | object]
 Ended: TypeAlias = asyncio.Future[FineTuneJob]
+_Job = TypeVar("_Job")
 
 
 async def follow(wait: Wait, on_update: OnUpdate | None) -> FineTuneJob:
@@ -30,8 +30,9 @@ async def follow(wait: Wait, on_update: OnUpdate | None) -> FineTuneJob:
 
 
 async def in_order_of_ending(
-    jobs: Iterable[str | FineTuneJob],
-    enter: Callable[[str], Wait],
+    jobs: Iterable[_Job],
+    id_of: Callable[[_Job], str],
+    enter: Callable[[str, _Job], Wait],
     on_update: OnUpdate | None,
     limit: int | None,
 ) -> AsyncGenerator[tuple[str, Ended], None]:
@@ -47,15 +48,16 @@ async def in_order_of_ending(
     seen: set[str] = set()
     source = iter(jobs)
 
-    def start(job: str | FineTuneJob) -> None:
-        name = job.job_id if isinstance(job, FineTuneJob) else job
+    def start(job: _Job) -> None:
+        name = str(job)
         wait: Wait | None = None
         ended: Ended
         try:
-            if job_id_of(job) in seen:
+            name = id_of(job)
+            if name in seen:
                 return
             seen.add(name)
-            wait = enter(name)
+            wait = enter(name, job)
             ended = wait.ended if on_update is None else loop.create_task(follow(wait, on_update))
         except ConfigurationError as error:
             ended = loop.create_future()

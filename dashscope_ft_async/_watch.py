@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from typing import Self
 
-from dashscope_ft_async.errors import DashScopeFTError
-from dashscope_ft_async.models import FineTuneJob
+from dashscope_ft_async.errors import DashScopeFTError, WaitError
+from dashscope_ft_async.models import FineTuneJob, WatchState
 from dashscope_ft_async.policy import WaitPolicy, WaitState
 
 
@@ -17,9 +17,11 @@ class Wait:
     __slots__ = (
         "_leave",
         "_news",
+        "_save",
         "_unread",
         "due",
         "ended",
+        "entered",
         "last_poll",
         "limit",
         "policy",
@@ -30,17 +32,22 @@ class Wait:
     def __init__(
         self,
         leave: Callable[[Wait], None],
+        save: Callable[[Wait], WatchState],
         watch: Watch,
         policy: WaitPolicy,
         state: WaitState,
+        entered: float,
         due: float,
     ) -> None:
         self._leave = leave
+        self._save = save
         self.watch = watch
         self.policy = policy
         self.state = state
+        self.entered = entered
+        """When the hub took it in; a resumed wait began before."""
         self.due = due
-        self.limit = state.deadline
+        self.limit = None if state.deadline is None else max(state.deadline, entered)
         """When the timer must see to this wait even if no poll is due."""
         self.last_poll = False
         """Whether the poll granted at the deadline was used."""
@@ -58,6 +65,18 @@ class Wait:
     def leave(self) -> None:
         """Give it up; a wait that has ended may be left as well."""
         self._leave(self)
+
+    @property
+    def last_job(self) -> FineTuneJob | None:
+        """The newest snapshot, the terminal one included."""
+        ended = self.ended
+        if ended.done() and not ended.cancelled() and ended.exception() is None:
+            return ended.result()
+        return self.state.last_job
+
+    def saved(self) -> WatchState:
+        """Where it stands, to go on with it elsewhere."""
+        return self._save(self)
 
     async def changes(self) -> AsyncGenerator[FineTuneJob, None]:
         """The first snapshot, every change and the terminal one; unseen ones give way to the newest.
@@ -89,6 +108,8 @@ class Wait:
         """End badly."""
         if isinstance(error, DashScopeFTError):
             error.job_id = self.watch.job_id
+        if isinstance(error, WaitError):
+            error.state = self.saved()
         if not self.ended.done():
             self.ended.set_exception(error)
             self.ended.exception()  # a caller who is in a slow callback owes asyncio no look at it

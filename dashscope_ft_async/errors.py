@@ -37,7 +37,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from dashscope_ft_async.models import FineTuneJob
+    from dashscope_ft_async.models import FineTuneJob, WatchState
 
 __all__ = [
     "APIConnectionError",
@@ -317,6 +317,8 @@ class WaitError(DashScopeFTError):
     """Answers and failures this wait has seen."""
     last_error: BaseException | None = None
     """The last failed poll of this wait, or `None`."""
+    state: WatchState | None = None
+    """Where the wait stood, to go on with it: `FineTuneClient.resume`. `None` where none had begun."""
 
     def __init__(
         self,

@@ -23,6 +23,8 @@ from contextlib import aclosing
 from heapq import heapify, heappop, heappush
 from typing import TypeAlias
 
+import attrs
+
 from dashscope_ft_async._journal import Journal
 from dashscope_ft_async._lister import FetchPage, Lister
 from dashscope_ft_async._roster import WORTH, Roster, is_backward, unlisted_for
@@ -34,7 +36,7 @@ from dashscope_ft_async.errors import (
     ConfigurationError,
 )
 from dashscope_ft_async.gate import Gate
-from dashscope_ft_async.models import FineTuneJob
+from dashscope_ft_async.models import FineTuneJob, WatchState
 from dashscope_ft_async.policy import (
     Done,
     Fail,
@@ -61,8 +63,8 @@ class Hub:
 
     `fetch` makes one attempt to get a job, `fetch_page` one to get a page of the list (`None`: the list is
     not used); both raise our errors. `fetch` is never under way twice for one job. The list has a gate
-    of its own: where it is throttled, single polls go on. `uniform` gives the random numbers in [0, 1)
-    that jitter is made of.
+    of its own: where it is throttled, single polls go on. `save` tells where a wait stands, in times that
+    outlive the loop. `uniform` gives the random numbers in [0, 1) that jitter is made of.
     """
 
     def __init__(
@@ -71,11 +73,13 @@ class Hub:
         gate: Gate,
         journal: Journal,
         *,
+        save: Callable[[Wait], WatchState],
         fetch_page: FetchPage | None = None,
         list_gate: Gate | None = None,
         uniform: Callable[[], float] = random.random,
     ) -> None:
         self._fetch = fetch
+        self._save = save
         self._gate = gate
         self._lister = fetch_page and Lister(fetch_page, list_gate or gate, gate, journal, uniform)
         self._sweep: asyncio.Task[None] | None = None
@@ -100,8 +104,8 @@ class Hub:
             f"polls={len(self._polls)} wakes={wakes} {self._gate!r}{' sweeping' if self._sweep else ''}>"
         )
 
-    def wait(self, job_id: str, policy: WaitPolicy, deadline: float | None) -> Wait:
-        """A wait for the end of a job, until `deadline` (loop time); to be used in a ``with`` block.
+    def wait(self, job_id: str, policy: WaitPolicy, begin: WaitState) -> Wait:
+        """A wait for the end of a job that goes on from `begin`; to be used in a ``with`` block.
 
         The first poll is due at once; where another wait has just seen the job, that counts as it.
         """
@@ -118,15 +122,16 @@ class Hub:
         fresh_until = watch.seen_at + policy.poll.initial
         known = watch.last_job if fresh_until > now else None
         due = now if known is None else fresh_until
-        wait = Wait(self.leave, watch, policy, WaitState(now, deadline, last_job=known), due)
+        state = begin if known is None else attrs.evolve(begin, last_job=known, trouble=None)
+        wait = Wait(self.leave, self._save, watch, policy, state, now, due)
         if known is not None:
             wait.tell(known)
         watch.waits.append(wait)
         if watch.asleep:
             watch.due = min(watch.due, due)
             self._wake_at(watch, due)
-        if deadline is not None:
-            self._wake_at(watch, deadline)
+        if wait.limit is not None:
+            self._wake_at(watch, wait.limit)
         return wait
 
     def leave(self, wait: Wait) -> None:
@@ -223,7 +228,7 @@ class Hub:
         if watch.listed is not None:
             self._step(wait, watch.listed, now, 0.0)
             return
-        clipped = watch.poll is None or wait.limit == wait.state.started
+        clipped = watch.poll is None or wait.limit == wait.entered
         if clipped and not wait.last_poll and self._gate.opens_at <= now + _SLACK:
             wait.last_poll = True
             wait.limit = now + LAST_POLL

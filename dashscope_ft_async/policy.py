@@ -36,7 +36,7 @@ from dashscope_ft_async.errors import (
     WaitError,
     WaitTimeoutError,
 )
-from dashscope_ft_async.models import FineTuneJob
+from dashscope_ft_async.models import FineTuneJob, WatchState
 
 __all__ = ["PollPolicy", "RetryPolicy"]
 
@@ -240,6 +240,8 @@ class WaitState:
     last_error: BaseException | None = None
     trouble: Trouble | None = None
     """`None` while answers are good."""
+    origin: WatchState | None = None
+    """What the wait was resumed from."""
 
 
 @attrs.frozen
@@ -286,7 +288,14 @@ def next_step(
     if isinstance(outcome, FineTuneJob):
         if outcome.is_terminal:
             return Done(outcome)
-        healthy = WaitState(state.started, state.deadline, state.polls + 1, outcome, state.last_error, None)
+        healthy = WaitState(
+            state.started,
+            state.deadline,
+            state.polls + 1,
+            outcome,
+            state.last_error,
+            origin=state.origin,
+        )
         return _sleep_or_time_out(healthy, policy.poll.interval(now - state.started, u), now)
     if outcome is None:
         return Fail(gave_up(WaitTimeoutError, "the wait timed out", state, now))

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TypeAlias
 
-from dashscope_ft_async import FineTuneJob, JobStatus, PollPolicy, RetryPolicy
+from dashscope_ft_async import FineTuneJob, JobStatus, PollPolicy, RetryPolicy, WatchState
 from dashscope_ft_async._journal import Journal
 from dashscope_ft_async._watch import Wait
 from dashscope_ft_async._wire import Row, ScannedPage
 from dashscope_ft_async.gate import Gate
 from dashscope_ft_async.hub import Hub
-from dashscope_ft_async.policy import WaitPolicy
+from dashscope_ft_async.policy import WaitPolicy, WaitState
 
 Answer: TypeAlias = FineTuneJob | Exception
 Listing: TypeAlias = Callable[[int, float], ScannedPage | Exception]
@@ -25,6 +26,10 @@ Script: TypeAlias = Callable[[str, int, float], Answer]
 def job(job_id: str, status: JobStatus = JobStatus.RUNNING, **fields: object) -> FineTuneJob:
     given: Mapping[str, object] = {"job_id": job_id, "status": status, "raw_status": str(status)} | fields
     return FineTuneJob(**given)  # type: ignore[arg-type]
+
+
+def saved(wait: Wait) -> WatchState:
+    return WatchState(job_id=wait.watch.job_id, base_url="http://127.0.0.1", started=datetime.now(UTC))
 
 
 class World:
@@ -60,6 +65,7 @@ class World:
             self._fetch,
             self.gate,
             Journal(),
+            save=saved,
             fetch_page=None if listing is None else self._fetch_page,
             list_gate=self.list_gate,
             uniform=u if callable(u) else lambda: u,
@@ -103,7 +109,7 @@ class World:
     def enter(self, job_id: str, *, timeout: float | None = None, poll: PollPolicy | None = None) -> Wait:
         policy = self.policy if poll is None else WaitPolicy(poll, self.retry, 30.0)
         deadline = None if timeout is None else self.loop.time() + timeout
-        return self.hub.wait(job_id, policy, deadline)
+        return self.hub.wait(job_id, policy, WaitState(self.loop.time(), deadline))
 
     async def wait(
         self, job_id: str, *, timeout: float | None = None, poll: PollPolicy | None = None

@@ -11,8 +11,8 @@ PACKAGE = "dashscope_ft_async"
 ROOT = Path(__file__).parents[1] / PACKAGE
 
 FLOORS = (
-    {"models", "_version"},
-    {"errors"},
+    {"errors", "_version"},
+    {"models"},
     {"_checks"},
     {"_wire", "policy", "_settings", "_tail"},
     {"gate", "_journal", "_roster", "_watch"},

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 
+import attrs
 import pytest
 from aiohttp import web
 
@@ -21,6 +22,7 @@ from dashscope_ft_async import (
     OutageError,
     PollPolicy,
     WaitTimeoutError,
+    WatchState,
 )
 from dashscope_ft_async.testing import Fault, Simulator
 
@@ -245,6 +247,24 @@ async def test_the_deadline(service: Simulator, client: FineTuneClient) -> None:
     assert lines == written(service, job_id)[: len(lines)]
     assert len(lines) >= 3
     assert caught.value.job_id == job_id
+
+
+async def test_a_later_run_goes_on_from_the_state_of_an_error(service: Simulator) -> None:
+    job_id = service.add_job(SHORT, log=[(n * 0.2, "same" if n % 3 else f"line {n}") for n in range(1500)])
+    lines: list[str] = []
+    job: str | WatchState = job_id
+    for seconds in (40, 90, None):
+        async with service.client() as client:
+            try:
+                async for line in client.follow_logs(job, timeout=seconds):
+                    lines.append(line)
+            except WaitTimeoutError as error:
+                assert error.state is not None
+                assert error.state.log_offset == len(lines)
+                state = WatchState.from_json(error.state.to_json())
+                job = attrs.evolve(state, deadline=None)
+
+    assert lines == service.log_lines(job_id)
 
 
 async def test_the_deadline_cuts_a_request(service: Simulator, client: FineTuneClient) -> None:

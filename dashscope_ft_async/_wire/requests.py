@@ -7,12 +7,12 @@ from urllib.parse import quote, urlencode
 
 from dashscope_ft_async._wire.messages import Request
 from dashscope_ft_async.errors import ConfigurationError
-from dashscope_ft_async.models import FineTuneJob
+from dashscope_ft_async.models import FineTuneJob, WatchState
 
 
-def job_id_of(job: str | FineTuneJob) -> str:
+def job_id_of(job: str | FineTuneJob | WatchState) -> str:
     """The id to ask for. Raises `ConfigurationError` for one that would reach another endpoint."""
-    job_id = job.job_id if isinstance(job, FineTuneJob) else job
+    job_id = job.job_id if isinstance(job, FineTuneJob | WatchState) else job
     if not isinstance(cast("object", job_id), str):
         raise ConfigurationError(f"a job id is text, not {type(job_id).__name__}.")
     if not job_id.strip("."):

@@ -14,7 +14,7 @@ from dashscope_ft_async._version import __version__
 from dashscope_ft_async.client.crowds import Crowds
 from dashscope_ft_async.client.jobs import Jobs
 from dashscope_ft_async.client.logs import Logs
-from dashscope_ft_async.client.waits import Waits
+from dashscope_ft_async.client.waits import Waiting, Waits
 from dashscope_ft_async.errors import ConfigurationError
 from dashscope_ft_async.policy import PollPolicy, RetryPolicy, WaitPolicy
 from dashscope_ft_async.session import Session, Ssl
@@ -22,7 +22,7 @@ from dashscope_ft_async.session import Session, Ssl
 if TYPE_CHECKING:
     import aiohttp
 
-__all__ = ["FineTuneClient"]
+__all__ = ["FineTuneClient", "Waiting"]
 
 
 class FineTuneClient(Jobs, Waits, Crowds, Logs):
@@ -109,7 +109,7 @@ class FineTuneClient(Jobs, Waits, Crowds, Logs):
             ssl=ssl,
             trace_configs=trace_configs,
         )
-        super().__init__(connection, policy, coalesce=bool(coalesce), max_rate=max_rate)
+        super().__init__(where, connection, policy, coalesce=bool(coalesce), max_rate=max_rate)
 
     def __repr__(self) -> str:
         return f"<FineTuneClient {self._session!r} {self._hub!r}>"

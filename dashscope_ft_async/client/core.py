@@ -5,32 +5,37 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import TypeAlias, TypeVar
 
 import attrs
 
 from dashscope_ft_async._checks import check_timeout, checked
 from dashscope_ft_async._journal import Journal
 from dashscope_ft_async._roster import PAGE_SIZE
+from dashscope_ft_async._settings import Settings
 from dashscope_ft_async._turns import Turns
 from dashscope_ft_async._watch import Wait
 from dashscope_ft_async._wire import (
     ScannedPage,
     decode_job,
     decode_logs,
+    job_id_of,
     job_request,
     logs_request,
     page_request,
     scan_page,
 )
-from dashscope_ft_async.errors import APIError
+from dashscope_ft_async.errors import APIError, ConfigurationError
 from dashscope_ft_async.gate import Gate
 from dashscope_ft_async.hub import Hub
-from dashscope_ft_async.models import FineTuneJob, LogPage
-from dashscope_ft_async.policy import PollPolicy, RetryPolicy, WaitPolicy
+from dashscope_ft_async.models import FineTuneJob, LogPage, WatchState
+from dashscope_ft_async.policy import PollPolicy, RetryPolicy, Trouble, WaitPolicy, WaitState
 from dashscope_ft_async.session import Session
 
 _T = TypeVar("_T")
+Watchable: TypeAlias = str | FineTuneJob | WatchState
+"""What may be waited for. A state goes on where it stood."""
 
 DAY = 86_400.0
 _WIDTH = 32
@@ -41,8 +46,15 @@ class Core:
     """The parts, composed. The hub is made at the first wait, inside the loop that drives it."""
 
     def __init__(
-        self, session: Session, policy: WaitPolicy, *, coalesce: bool, max_rate: float | None
+        self,
+        where: Settings,
+        session: Session,
+        policy: WaitPolicy,
+        *,
+        coalesce: bool,
+        max_rate: float | None,
     ) -> None:
+        self._where = where
         self._session = session
         self._policy_of_all = policy
         self._coalesce = coalesce
@@ -57,10 +69,61 @@ class Core:
     def _retry(self) -> RetryPolicy:
         return self._policy_of_all.retry
 
-    def _wait(self, job_id: str, timeout: float | None, poll: PollPolicy | None) -> Wait:
+    def _wait(self, job: Watchable, timeout: float | None, poll: PollPolicy | None) -> Wait:
+        job_id = self._id_of(job)
         policy = self._policy(poll)
         check_timeout(timeout)
-        return self._driver().wait(job_id, policy, deadline_after(timeout))
+        return self._driver().wait(job_id, policy, self._begin(job, deadline_after(timeout)))
+
+    def _check(self, job: Watchable, timeout: float | None, poll: PollPolicy | None) -> None:
+        check_timeout(timeout)
+        self._policy(poll)
+        self._id_of(job)
+
+    def _id_of(self, job: Watchable) -> str:
+        """The id to ask for; raises `ConfigurationError` where this client would ask for another job."""
+        if isinstance(job, WatchState):
+            for name in ("base_url", "workspace"):
+                theirs, ours = getattr(job, name), getattr(self._where, name)
+                if theirs != ours:
+                    raise ConfigurationError(
+                        f"the state is of a job under {name} {theirs!r}; this client has {ours!r}."
+                    )
+        return job_id_of(job)
+
+    def _begin(self, job: Watchable, deadline: float | None) -> WaitState:
+        """Where a wait begins: now, or where `job` stood. A state has a deadline of its own."""
+        now = asyncio.get_running_loop().time()
+        if not isinstance(job, WatchState):
+            return WaitState(now, deadline)
+        clock = datetime.now(UTC)
+        # A clock that is behind the one of the earlier process must not make the wait younger than new.
+        started = now - max(0.0, (clock - job.started).total_seconds())
+        left = None if job.deadline is None else (job.deadline - clock).total_seconds()
+        return WaitState(
+            started,
+            None if left is None else now + left,
+            trouble=Trouble(attempts=job.failures, since=now) if job.failures else None,
+            origin=job,
+        )
+
+    def _save(self, wait: Wait) -> WatchState:
+        state, job = wait.state, wait.last_job
+        origin = state.origin
+        if origin is None:
+            now, clock = asyncio.get_running_loop().time(), datetime.now(UTC)
+            origin = WatchState(
+                job_id=wait.watch.job_id,
+                base_url=self._where.base_url,
+                workspace=self._where.workspace,
+                started=clock - timedelta(seconds=now - state.started),
+                deadline=None if state.deadline is None else _after(clock, state.deadline - now),
+            )
+        return attrs.evolve(
+            origin,
+            last_status=origin.last_status if job is None else job.raw_status,
+            failures=0 if state.trouble is None else state.trouble.attempts,
+        )
 
     def _policy(self, poll: PollPolicy | None) -> WaitPolicy:
         if poll is None:
@@ -74,6 +137,7 @@ class Core:
                 self._fetch,
                 self._gate,
                 self._journal,
+                save=self._save,
                 fetch_page=self._fetch_page if self._coalesce else None,
                 list_gate=self._list_gate,
             )
@@ -124,3 +188,11 @@ class Core:
 def deadline_after(timeout: float | None) -> float | None:
     """The loop's time `timeout` seconds from now, or `None` for never."""
     return None if timeout is None else asyncio.get_running_loop().time() + timeout
+
+
+def _after(clock: datetime, seconds: float) -> datetime | None:
+    """The time `seconds` after `clock`; `None` beyond the end of the calendar."""
+    try:
+        return clock + timedelta(seconds=seconds)
+    except OverflowError:
+        return None

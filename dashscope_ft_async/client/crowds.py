@@ -8,8 +8,7 @@ from typing import Any, Literal, overload
 
 from dashscope_ft_async._checks import check_timeout
 from dashscope_ft_async._crowd import Ended, OnUpdate, in_order_of_ending, only_ended
-from dashscope_ft_async._wire import job_id_of
-from dashscope_ft_async.client.core import DAY, Core, deadline_after
+from dashscope_ft_async.client.core import DAY, Core, Watchable, deadline_after
 from dashscope_ft_async.errors import ConfigurationError, DashScopeFTError
 from dashscope_ft_async.models import FineTuneJob
 from dashscope_ft_async.policy import PollPolicy
@@ -20,7 +19,7 @@ class Crowds(Core):
 
     def as_completed(
         self,
-        jobs: Iterable[str | FineTuneJob],
+        jobs: Iterable[Watchable],
         *,
         timeout: float | None = DAY,
         poll: PollPolicy | None = None,
@@ -37,8 +36,9 @@ class Crowds(Core):
         rest.
 
         Args:
-            jobs: Ids or snapshots, taken as room comes: with `limit` it may be endless.
-            timeout: Seconds for the whole call, from the first step on.
+            jobs: Ids, snapshots or `WatchState`, taken as room comes: with `limit` it may be endless.
+            timeout: Seconds for the whole call, from the first step on; a `WatchState` keeps its own
+                deadline.
             poll: Instead of the client's policy.
             on_update: As in `wait_for_terminal`, for each of the jobs.
             limit: At most so many waits at once.
@@ -51,7 +51,7 @@ class Crowds(Core):
     @overload
     async def wait_many(
         self,
-        jobs: Iterable[str | FineTuneJob],
+        jobs: Iterable[Watchable],
         *,
         timeout: float | None = ...,
         poll: PollPolicy | None = ...,
@@ -62,7 +62,7 @@ class Crowds(Core):
     @overload
     async def wait_many(
         self,
-        jobs: Iterable[str | FineTuneJob],
+        jobs: Iterable[Watchable],
         *,
         timeout: float | None = ...,
         poll: PollPolicy | None = ...,
@@ -72,7 +72,7 @@ class Crowds(Core):
     ) -> dict[str, FineTuneJob | Exception]: ...
     async def wait_many(
         self,
-        jobs: Iterable[str | FineTuneJob],
+        jobs: Iterable[Watchable],
         *,
         timeout: float | None = DAY,
         poll: PollPolicy | None = None,
@@ -90,9 +90,11 @@ class Crowds(Core):
             ConfigurationError: bad input, a bad id included, before any request.
             DashScopeFTError: as `wait_for_terminal`, unless `return_exceptions`.
         """
-        ids = list(dict.fromkeys(map(job_id_of, jobs)))
+        chosen: dict[str, Watchable] = {}
+        for job in jobs:
+            chosen.setdefault(self._id_of(job), job)
         results: dict[str, FineTuneJob | Exception] = {}
-        async with aclosing(self._crowd(ids, timeout, poll, on_update, limit)) as ended:
+        async with aclosing(self._crowd(chosen.values(), timeout, poll, on_update, limit)) as ended:
             async for job_id, future in ended:
                 try:
                     results[job_id] = await future
@@ -104,11 +106,11 @@ class Crowds(Core):
                             }
                         raise
                     results[job_id] = error
-        return {job_id: results[job_id] for job_id in ids}
+        return {job_id: results[job_id] for job_id in chosen}
 
     def _crowd(
         self,
-        jobs: Iterable[str | FineTuneJob],
+        jobs: Iterable[Watchable],
         timeout: float | None,
         poll: PollPolicy | None,
         on_update: OnUpdate | None,
@@ -122,7 +124,11 @@ class Crowds(Core):
         async def from_the_first_step() -> AsyncGenerator[tuple[str, Ended], None]:
             hub, deadline = self._driver(), deadline_after(timeout)
             crowd = in_order_of_ending(
-                jobs, lambda job_id: hub.wait(job_id, policy, deadline), on_update, limit
+                jobs,
+                self._id_of,
+                lambda job_id, job: hub.wait(job_id, policy, self._begin(job, deadline)),
+                on_update,
+                limit,
             )
             async with aclosing(crowd):
                 async for item in crowd:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 
-from dashscope_ft_async._checks import check_timeout
+from dashscope_ft_async._checks import checked
 from dashscope_ft_async._crowd import OnUpdate, follow
-from dashscope_ft_async._wire import job_id_of
-from dashscope_ft_async.client.core import DAY, Core
+from dashscope_ft_async._watch import Wait
+from dashscope_ft_async.client.core import DAY, Core, Watchable
 from dashscope_ft_async.errors import (
     ConfigurationError,
     DashScopeFTError,
@@ -17,10 +17,31 @@ from dashscope_ft_async.errors import (
     JobError,
     JobFailedError,
 )
-from dashscope_ft_async.models import FineTuneJob, JobStatus
+from dashscope_ft_async.models import FineTuneJob, JobStatus, WatchState
 from dashscope_ft_async.policy import PollPolicy
 
 _LAST_LINES_PATIENCE = 10.0
+
+
+class Waiting:
+    """A wait under way, from `FineTuneClient.waiting`."""
+
+    def __init__(self, wait: Wait) -> None:
+        self._wait = wait
+
+    @property
+    def last_job(self) -> FineTuneJob | None:
+        """The newest snapshot; `None` while there is none."""
+        return self._wait.last_job
+
+    @property
+    def state(self) -> WatchState:
+        """Where the wait stands at this moment. Keep it, and another process can go on from it."""
+        return self._wait.saved()
+
+    async def terminal(self, *, on_update: OnUpdate | None = None) -> FineTuneJob:
+        """The terminal job. `on_update` and errors are those of `FineTuneClient.wait_for_terminal`."""
+        return await follow(self._wait, on_update)
 
 
 class Waits(Core):
@@ -28,7 +49,7 @@ class Waits(Core):
 
     async def wait_for_terminal(
         self,
-        job: str | FineTuneJob,
+        job: Watchable,
         *,
         timeout: float | None = DAY,
         poll: PollPolicy | None = None,
@@ -41,7 +62,8 @@ class Waits(Core):
         and never the job.
 
         Args:
-            job: Id of the job, or a snapshot of it.
+            job: Id of the job, a snapshot of it, or the `WatchState` of an earlier wait, which goes on
+                where it stood and keeps its own deadline, whatever `timeout` says.
             timeout: Seconds until the wait gives up, a request in flight included; `None` is never, 0
                 is one poll. Where it cuts a pause short, one last poll is made, of at most 2 seconds.
             poll: Instead of the client's policy.
@@ -59,12 +81,12 @@ class Waits(Core):
             JobVanishedError: the job was there, and is no more.
             ClientClosedError: the client is or was closed.
         """
-        with self._wait(job_id_of(job), timeout, poll) as wait:
+        with self._wait(job, timeout, poll) as wait:
             return await follow(wait, on_update)
 
     async def wait_for_success(
         self,
-        job: str | FineTuneJob,
+        job: Watchable,
         *,
         timeout: float | None = DAY,
         poll: PollPolicy | None = None,
@@ -101,8 +123,10 @@ class Waits(Core):
 
     async def _last_lines(self, job_id: str, number: int) -> tuple[str, ...]:
         """The last lines of a log, or none: what goes wrong here must not hide why they are wanted."""
+        if not number:
+            return ()
         try:
-            async with asyncio.timeout(_LAST_LINES_PATIENCE if number else 0):
+            async with asyncio.timeout(_LAST_LINES_PATIENCE):
                 page = await self._log_page(job_id, 0, 1000)
                 if page.total is None and len(page.lines) >= 1000:
                     return ()  # no telling where the last ones are
@@ -114,7 +138,7 @@ class Waits(Core):
 
     def watch(
         self,
-        job: str | FineTuneJob,
+        job: Watchable,
         *,
         timeout: float | None = DAY,
         poll: PollPolicy | None = None,
@@ -125,14 +149,63 @@ class Waits(Core):
         newest snapshot next. Parameters and errors are those of `wait_for_terminal`; the time counts
         from the first step.
         """
-        check_timeout(timeout)
-        self._policy(poll)
-        return self._watch(job_id_of(job), timeout, poll)
+        self._check(job, timeout, poll)
+        return self._watch(job, timeout, poll)
 
     async def _watch(
-        self, job_id: str, timeout: float | None, poll: PollPolicy | None
+        self, job: Watchable, timeout: float | None, poll: PollPolicy | None
     ) -> AsyncGenerator[FineTuneJob, None]:
-        with self._wait(job_id, timeout, poll) as wait:
+        with self._wait(job, timeout, poll) as wait:
             async with aclosing(wait.changes()) as changes:
                 async for snapshot in changes:
                     yield snapshot
+
+    def waiting(
+        self,
+        job: Watchable,
+        *,
+        timeout: float | None = DAY,
+        poll: PollPolicy | None = None,
+    ) -> AbstractAsyncContextManager[Waiting]:
+        """A wait that can be looked at while it runs, and saved.
+
+            async with client.waiting(job_id) as wait:
+                keep(wait.state.to_json())
+                job = await wait.terminal()
+
+        It runs from the start of the block to its end. Parameters are those of `wait_for_terminal`.
+
+        Raises:
+            ConfigurationError: bad input, before any request.
+            ClientClosedError: at the start of the block: the client is closed.
+        """
+        self._check(job, timeout, poll)
+        return self._waiting(job, timeout, poll)
+
+    @asynccontextmanager
+    async def _waiting(
+        self, job: Watchable, timeout: float | None, poll: PollPolicy | None
+    ) -> AsyncGenerator[Waiting]:
+        with self._wait(job, timeout, poll) as wait:
+            yield Waiting(wait)
+
+    async def resume(
+        self, state: WatchState, *, poll: PollPolicy | None = None, on_update: OnUpdate | None = None
+    ) -> FineTuneJob:
+        """Go on with a wait that was given up, here or in another process, and return the terminal job.
+
+        The wait keeps its deadline (where it has passed, one last poll is made), its age and so its
+        pace, and its place in the back-off. It asks at once. The count of an outage begins anew, since
+        nothing was tried meanwhile, and so does that of `WaitError.polls`.
+
+        Args:
+            state: From `WaitError.state` or `Waiting.state`, perhaps through `WatchState.to_json`.
+            poll, on_update: As in `wait_for_terminal`.
+
+        Raises:
+            ConfigurationError: the state is of another base URL or workspace than this client.
+            DashScopeFTError: as `wait_for_terminal`.
+        """
+        return await self.wait_for_terminal(
+            checked(state, WatchState, "state"), poll=poll, on_update=on_update
+        )

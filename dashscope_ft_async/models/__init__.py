@@ -8,6 +8,7 @@ this version does not know is kept in `FineTuneJob.extra`, a status word nobody 
 
 from dashscope_ft_async.models.job import Failure, FineTuneJob, JobPage, JobStatus
 from dashscope_ft_async.models.logs import LogPage, TrainingMetric, is_completion_line
+from dashscope_ft_async.models.state import WatchState
 
 __all__ = [
     "Failure",
@@ -16,5 +17,6 @@ __all__ = [
     "JobStatus",
     "LogPage",
     "TrainingMetric",
+    "WatchState",
     "is_completion_line",
 ]

@@ -65,7 +65,7 @@ class Follower:
                 if last_look or (self._complete and self._wait.ended.done()):
                     return
                 last_look = True
-                await asyncio.sleep(self._wait.policy.poll.initial)
+                await self._pause(self._wait.policy.poll.initial)
             elif up_to_now and self._wait.state.last_job is not None:
                 return
             else:

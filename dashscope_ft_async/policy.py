@@ -47,6 +47,7 @@ RETRY_AFTER_CEILING = 300.0
 SINGLE_CALL_PATIENCE = 60.0
 """Seconds: a single call does not sit out a longer Retry-After, it raises."""
 LEAST_OUTAGE_FAILURES = 4
+_CLOCK_SLACK = 0.001  # timers fire a little early, and a sleep of no time at all would be repeated
 
 
 def _seconds(
@@ -352,7 +353,7 @@ def _after_failure(
 def _sleep_or_time_out(state: WaitState, delay: float, now: float) -> Step:
     if state.deadline is None:
         return Sleep(delay, state)
-    if now >= state.deadline:
+    if now > state.deadline - _CLOCK_SLACK:
         return Fail(gave_up(WaitTimeoutError, "the wait timed out", state, now))
     return Sleep(min(delay, state.deadline - now), state)
 

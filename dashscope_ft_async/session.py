@@ -42,6 +42,7 @@ _SILENCE_TIMEOUT = 15.0
 _KEEP_ALIVE = 75.0
 _DNS_TTL = 300
 _CONNECTIONS = 100
+_JSON = {"Content-Type": "application/json"}
 
 
 class Session:
@@ -136,7 +137,8 @@ class Session:
         async with self._session().request(
             request.method,
             self._settings.base_url + request.path,
-            headers=self._headers(),
+            headers=self._headers() if request.body is None else self._headers() | _JSON,
+            data=request.body,
             allow_redirects=False,
             raise_for_status=False,
             auto_decompress=False,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import attrs
 
@@ -15,20 +16,24 @@ from dashscope_ft_async._roster import PAGE_SIZE
 from dashscope_ft_async._settings import Settings
 from dashscope_ft_async._watch import Wait
 from dashscope_ft_async._wire import (
+    Request,
+    Response,
     ScannedPage,
     decode_job,
+    endpoint_error,
     job_id_of,
     job_request,
     page_request,
     scan_page,
 )
-from dashscope_ft_async.errors import APIError, ConfigurationError
+from dashscope_ft_async.errors import APIError, APIStatusError, ConfigurationError
 from dashscope_ft_async.gate import Gate
 from dashscope_ft_async.hub import Hub
 from dashscope_ft_async.models import FineTuneJob, WatchState
 from dashscope_ft_async.policy import PollPolicy, RetryPolicy, Trouble, WaitPolicy, WaitState
 from dashscope_ft_async.session import Session
 
+_T = TypeVar("_T")
 Watchable: TypeAlias = str | FineTuneJob | WatchState
 """What may be waited for. A state goes on where it stood."""
 
@@ -140,6 +145,19 @@ class Core:
 
     async def _fetch_page(self, page_no: int) -> ScannedPage:
         return scan_page(await self._session.send(page_request(page_no, PAGE_SIZE, None)), PAGE_SIZE)
+
+    async def _asked(
+        self, request: Request, decode: Callable[[Response], _T], job_id: str | None = None
+    ) -> _T:
+        """One attempt at a single call; where there is no such call, the error names it."""
+        try:
+            return decode(await self._session.send(request))
+        except APIError as error:
+            told = error
+        if isinstance(told, APIStatusError):
+            told = endpoint_error(told, request, self._where.base_url)
+        told.job_id = told.job_id or job_id
+        raise told
 
     async def _observed(self, job_id: str) -> FineTuneJob:
         """`_fetch`, and tell the gate: what a single call learns of the service, the waits know too."""

@@ -16,7 +16,9 @@ Json: TypeAlias = dict[str, Any]
 Timeline: TypeAlias = Sequence[tuple[float, str]]
 
 # Stamps of a simulated job start here, so that a test sees the same ones each time it runs.
-_EPOCH = datetime(2026, 1, 5, 10, 30, 12)  # noqa: DTZ001 - the service names no zone
+EPOCH = datetime(2026, 1, 5, 10, 30, 12)  # noqa: DTZ001 - the service names no zone
+
+ENDED = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED)
 
 
 @attrs.frozen
@@ -108,6 +110,8 @@ class SimulatedJob:
     latency: float = 0.0
     faults: deque[Fault] = attrs.field(factory=deque[Fault])
     fields: Json = attrs.field(factory=dict[str, Any])
+    exports: dict[str, tuple[float, str]] = attrs.field(factory=dict[str, tuple[float, str]])
+    """Name of a checkpoint, to when its export began and the name that the model was to have."""
 
     def status_at(self, now: float) -> tuple[float, str]:
         """Since when (seconds after it was added) and in which status the job is."""
@@ -122,7 +126,6 @@ class SimulatedJob:
     def output_at(self, now: float) -> Json:
         """The ``output`` object of an answer given at `now`."""
         since, status = self.status_at(now)
-        created = _EPOCH + timedelta(seconds=self.added)
         output: Json = {
             "job_id": self.job_id,
             "job_name": self.job_id,
@@ -133,15 +136,15 @@ class SimulatedJob:
             "validation_file_ids": [],
             "hyper_parameters": {"n_epochs": 3, "batch_size": 32, "learning_rate": "1.6e-5"},
             "training_type": "sft",
-            "create_time": _stamp(created),
+            "create_time": stamp(self.added),
             "workspace_id": "llm-simulated",
             "user_identity": "1000000000000001",
             "modifier": "1000000000000001",
             "creator": "1000000000000001",
             "group": "llm",
         }
-        if status in (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED):
-            output["end_time"] = _stamp(created + timedelta(seconds=since))
+        if status in ENDED:
+            output["end_time"] = stamp(self.added + since)
         if status == JobStatus.SUCCEEDED:
             output |= {"finetuned_output": f"qwen3-14b-{self.job_id}", "usage": 279_808}
         if status == JobStatus.CANCELED:
@@ -149,8 +152,14 @@ class SimulatedJob:
         return output | self.fields
 
 
-def _stamp(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%d %H:%M:%S")
+def stamp(seconds: float, between: str = " ") -> str:
+    """The time, `seconds` after the simulator was started, as the service writes it."""
+    return (EPOCH + timedelta(seconds=seconds)).strftime(f"%Y-%m-%d{between}%H:%M:%S")
+
+
+def envelope(output: Any) -> Json:
+    """A good answer."""
+    return {"request_id": "00000000-0000-4000-8000-000000000000", "output": output}
 
 
 def checked_timeline(timeline: Timeline) -> list[tuple[float, str]]:

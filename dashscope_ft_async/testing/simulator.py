@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Self
 
 from aiohttp import web
 
 from dashscope_ft_async.client import FineTuneClient
+from dashscope_ft_async.testing.life import ACTS, Act, fields_of_new_job, may_be_deleted
 from dashscope_ft_async.testing.scenario import (
     Fault,
     RateLimit,
@@ -17,31 +18,40 @@ from dashscope_ft_async.testing.scenario import (
     SimulatedJob,
     Timeline,
     checked_timeline,
+    envelope,
     page_of,
 )
 
+USUAL_LIFE = ((0, "PENDING"), (2, "RUNNING"), (10, "SUCCEEDED"))
 THROTTLED = Fault.error(429, "Throttling", "Requests throttling triggered.")
 
 
 class Simulator:
     """A fine-tuning service on 127.0.0.1, in your event loop: scripted jobs, faults and throttling.
 
-    It answers ``GET /api/v1/fine-tunes/{job_id}`` and ``GET /api/v1/fine-tunes`` as the service's pages
-    document them. Because it lives in your loop, it runs under virtual time as well: hours of polling
-    in milliseconds. Not for load tests, for the same reason.
+    It answers what is documented below ``/api/v1/fine-tunes``: jobs are created, listed, read, cancelled
+    and deleted, and have checkpoints that can be exported. Because it lives in your loop, it runs under
+    virtual time as well: hours of polling in milliseconds. Not for load tests, for the same reason.
 
     Args:
         api_key: The only key accepted; by default any.
         latency: Seconds before every answer.
         rate_limit: Requests per second; what is over gets a 429.
+        new_jobs: What happens to jobs that are created by a request, as in `add_job`.
     """
 
     def __init__(
-        self, *, api_key: str | None = None, latency: float = 0.0, rate_limit: float | None = None
+        self,
+        *,
+        api_key: str | None = None,
+        latency: float = 0.0,
+        rate_limit: float | None = None,
+        new_jobs: Timeline = USUAL_LIFE,
     ) -> None:
         self._api_key = api_key
         self._latency = latency
         self._limit = None if rate_limit is None else RateLimit(rate_limit)
+        self._new_jobs = checked_timeline(new_jobs)
         self._jobs: dict[str, SimulatedJob] = {}
         self._faults: deque[Fault] = deque()
         self._throttled_until = float("-inf")
@@ -56,8 +66,13 @@ class Simulator:
 
     async def __aenter__(self) -> Self:
         app = web.Application()
-        app.router.add_get("/api/v1/fine-tunes", self._list)
-        app.router.add_get("/api/v1/fine-tunes/{job_id}", self._get)
+        jobs = "/api/v1/fine-tunes"
+        app.router.add_get(jobs, self._list)
+        app.router.add_post(jobs, self._create)
+        app.router.add_get(f"{jobs}/{{job_id}}", self._about_job(self._told))
+        app.router.add_delete(f"{jobs}/{{job_id}}", self._about_job(self._deleted))
+        for (method, path), act in ACTS.items():
+            app.router.add_route(method, f"{jobs}/{{job_id}}/{path}", self._about_job(act))
         self._runner = web.AppRunner(
             app, access_log=None, handle_signals=False, handler_cancellation=True, shutdown_timeout=0.01
         )
@@ -82,7 +97,7 @@ class Simulator:
 
     def add_job(
         self,
-        timeline: Timeline = ((0, "PENDING"), (2, "RUNNING"), (10, "SUCCEEDED")),
+        timeline: Timeline = USUAL_LIFE,
         *,
         job_id: str | None = None,
         latency: float = 0.0,
@@ -134,25 +149,51 @@ class Simulator:
 
     def polls(self, job_id: str) -> int:
         """How often this job was asked for by its id."""
-        return sum(seen.path == f"/api/v1/fine-tunes/{job_id}" for seen in self.requests)
+        path = f"/api/v1/fine-tunes/{job_id}"
+        return sum(seen.method == "GET" and seen.path == path for seen in self.requests)
 
     # --- the service --------------------------------------------------------------------------------
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time() - self._started
 
-    async def _get(self, request: web.Request) -> web.StreamResponse:
-        job_id = request.match_info["job_id"]
-        job = self._jobs.get(job_id)
-        latency = 0.0 if job is None else job.latency
+    def _about_job(self, act: Act) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            job_id = request.match_info["job_id"]
+            asked = {**request.query, **request.match_info}
+            job = self._jobs.get(job_id)
+
+            def answer() -> Fault:
+                found = self._jobs.get(job_id)
+                if found is None:
+                    return Fault.error(404, "NotFound", f"job {job_id} not found.")
+                return act(found, asked, self._now())
+
+            faults: deque[Fault] = deque() if job is None else job.faults
+            return await self._answer(request, answer, 0.0 if job is None else job.latency, faults)
+
+        return handle
+
+    def _told(self, job: SimulatedJob, _: Mapping[str, str], now: float) -> Fault:
+        return Fault.json(envelope(job.output_at(now)))
+
+    def _deleted(self, job: SimulatedJob, asked: Mapping[str, str], now: float) -> Fault:
+        answer = may_be_deleted(job, asked, now)
+        if answer.status == 200:
+            del self._jobs[job.job_id]
+        return answer
+
+    async def _create(self, request: web.Request) -> web.StreamResponse:
+        body = await request.read()
 
         def answer() -> Fault:
-            found = self._jobs.get(job_id)
-            if found is None:
-                return Fault.error(404, "NotFound", f"job {job_id} not found.")
-            return Fault.json(_envelope(found.output_at(self._now())))
+            fields = fields_of_new_job(body)
+            if isinstance(fields, Fault):
+                return fields
+            job_id = self.add_job(self._new_jobs, **fields)
+            return Fault.json(envelope(self._jobs[job_id].output_at(self._now())))
 
-        return await self._answer(request, answer, latency, deque() if job is None else job.faults)
+        return await self._answer(request, answer, 0.0, deque())
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
         def answer() -> Fault:
@@ -165,7 +206,7 @@ class Simulator:
                 return Fault.error(400, "InvalidParameter", "page_no or page_size is out of range.")
             model = request.query.get("model")
             return Fault.json(
-                _envelope(page_of(self._jobs.values(), self._now(), page_no, page_size, model))
+                envelope(page_of(self._jobs.values(), self._now(), page_no, page_size, model))
             )
 
         return await self._answer(request, answer, 0.0, deque())
@@ -200,10 +241,6 @@ class Simulator:
             if queue:
                 return queue.popleft()
         return None
-
-
-def _envelope(output: dict[str, Any]) -> dict[str, Any]:
-    return {"request_id": "00000000-0000-4000-8000-000000000000", "output": output}
 
 
 async def _sent(request: web.Request, chosen: Fault, answer: Callable[[], Fault]) -> web.StreamResponse:

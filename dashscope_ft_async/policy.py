@@ -23,6 +23,7 @@ from dashscope_ft_async.errors import (
     APIStatusError,
     AuthenticationError,
     BadRequestError,
+    ClientClosedError,
     ConfigurationError,
     ConflictError,
     DashScopeFTError,
@@ -47,6 +48,7 @@ RETRY_AFTER_CEILING = 300.0
 SINGLE_CALL_PATIENCE = 60.0
 """Seconds: a single call does not sit out a longer Retry-After, it raises."""
 LEAST_OUTAGE_FAILURES = 4
+_CLOCK_SLACK = 0.001  # timers fire a little early, and a sleep of no time at all would be repeated
 
 
 def _seconds(
@@ -195,6 +197,36 @@ def may_try_again(error: BaseException) -> bool:
     """Whether a single call tries again after `error`: transient, and not asked to stay away for long."""
     asked = error.retry_after if isinstance(error, APIError) else None
     return is_transient(error) and (asked or 0.0) <= SINGLE_CALL_PATIENCE
+
+
+def was_refused(error: BaseException) -> bool:
+    """Whether a request that met `error` certainly did nothing, and may be sent again.
+
+    For requests that must not be carried out twice: no connection was made, or the service turned it
+    away for its rate. A cap on the number of jobs has the same code, but no waiting lifts it.
+    """
+    match error:
+        case APIConnectionError():
+            return error.never_connected
+        case RateLimitError(status=429):
+            return may_try_again(error) and "fine-tune job" not in (error.message or "").lower()
+        case _:
+            return False
+
+
+def maybe_done(error: BaseException) -> bool:
+    """Whether a request that met `error` may have been carried out all the same."""
+    match error:
+        case APIConnectionError():
+            return not error.never_connected
+        case APIResponseValidationError() | ClientClosedError():
+            return True
+        case RateLimitError() | NotFoundError():
+            return False
+        case APIStatusError():
+            return is_transient(error) and error.status != 425
+        case _:
+            return False
 
 
 # --- the brain of a wait ----------------------------------------------------------------------------
@@ -352,7 +384,7 @@ def _after_failure(
 def _sleep_or_time_out(state: WaitState, delay: float, now: float) -> Step:
     if state.deadline is None:
         return Sleep(delay, state)
-    if now >= state.deadline:
+    if now > state.deadline - _CLOCK_SLACK:
         return Fail(gave_up(WaitTimeoutError, "the wait timed out", state, now))
     return Sleep(min(delay, state.deadline - now), state)
 

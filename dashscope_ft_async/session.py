@@ -45,6 +45,7 @@ _KEEP_ALIVE = 75.0
 _DNS_TTL = 300
 _CONNECTIONS = 100
 _STREAMING = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
+_JSON = {"Content-Type": "application/json"}
 
 
 class Session:
@@ -189,7 +190,8 @@ class Session:
         async with self._session().request(
             request.method,
             self._settings.base_url + request.path,
-            headers=self._headers(),
+            headers=self._headers() if request.body is None else self._headers() | _JSON,
+            data=request.body,
             allow_redirects=False,
             raise_for_status=False,
             auto_decompress=False,

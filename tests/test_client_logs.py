@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 import random
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 
 import attrs
@@ -25,6 +24,7 @@ from dashscope_ft_async import (
     WatchState,
 )
 from dashscope_ft_async.testing import Fault, Simulator
+from dashscope_ft_async.testing.scenario import SimulatedJob
 
 pytestmark = pytest.mark.looptime
 
@@ -201,8 +201,8 @@ class Broken(Simulator):
 
     fault = Fault.error(404, "NotFound", "Request path not found.")
 
-    async def _logs(self, request: web.Request) -> web.StreamResponse:
-        return await self._answer(request, lambda: self.fault, 0.0, deque())
+    def _log(self, job: SimulatedJob, asked: Mapping[str, str], now: float) -> Fault:
+        return self.fault
 
 
 async def test_a_begun_job_without_log_is_told() -> None:

@@ -339,3 +339,13 @@ def test_a_suspended_laptop_is_no_outage() -> None:
     assert isinstance(step, Sleep)
     assert step.state.trouble is not None
     assert step.state.trouble.outage == 10 + 8 + 30
+
+
+@pytest.mark.parametrize("outcome", [job("ft-1"), InternalServerError(status=500)])
+def test_a_timer_that_fires_a_hair_before_the_deadline_leads_to_no_sleep_of_no_time(outcome: Any) -> None:
+    policy = WaitPolicy(PollPolicy(), RetryPolicy(), 30.0)
+    state = WaitState(started=41.924776, deadline=101.92477600000001)
+
+    step = next_step(policy, state, outcome, now=101.924776, u=0.5)
+
+    assert isinstance(step, Fail)

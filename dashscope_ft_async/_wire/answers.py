@@ -24,13 +24,18 @@ from dashscope_ft_async.models import FineTuneJob, JobPage
 
 def decode_job(response: Response, job_id: str) -> FineTuneJob:
     """The job an answer describes. Raises `APIStatusError` or `APIResponseValidationError`."""
-    payload = payload_of(response)
-    output = output_of(response, payload)
-    output = {**reason_around(payload), **output, "request_id": request_id_of(response, payload)}
-    job = structured(response, output, FineTuneJob)
+    job = job_in(response)
     if job.job_id != job_id:
         raise malformed(response, f"the answer is about job {shown(job.job_id)!r} @ $.output.job_id")
     return job
+
+
+def job_in(response: Response) -> FineTuneJob:
+    """The job an answer describes, whichever it is."""
+    payload = payload_of(response)
+    output = output_of(response, payload)
+    output = {**reason_around(payload), **output, "request_id": request_id_of(response, payload)}
+    return structured(response, output, FineTuneJob)
 
 
 def decode_page(response: Response, page_no: int, page_size: int) -> JobPage:

@@ -13,6 +13,8 @@ class Request:
 
     method: str
     path: str
+    body: bytes | None = None
+    """JSON."""
 
 
 @attrs.frozen

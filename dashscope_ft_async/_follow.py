@@ -14,7 +14,7 @@ import attrs
 from dashscope_ft_async._tail import Tail
 from dashscope_ft_async._watch import Wait
 from dashscope_ft_async._wire import EventParser
-from dashscope_ft_async.errors import APIError, NotFoundError
+from dashscope_ft_async.errors import APIError, NotFoundError, WaitError
 from dashscope_ft_async.hub import LAST_POLL
 from dashscope_ft_async.models import JobStatus, LogPage, is_completion_line
 from dashscope_ft_async.policy import Fail, Sleep, WaitState, next_step
@@ -65,7 +65,7 @@ class Follower:
                 if last_look or (self._complete and self._wait.ended.done()):
                     return
                 last_look = True
-                await asyncio.sleep(self._wait.policy.poll.initial)
+                await self._pause(self._wait.policy.poll.initial)
             elif up_to_now and self._wait.state.last_job is not None:
                 return
             else:
@@ -73,10 +73,14 @@ class Follower:
 
     def _over(self) -> bool:
         """Whether the job or the log has ended; raises what ended the wait for it badly."""
-        if self._wait.ended.done():
+        if not self._wait.ended.done():
+            return self._complete
+        try:
             self._wait.ended.result()
-            return True
-        return self._complete
+        except WaitError as error:
+            self._place(error)
+            raise
+        return True
 
     def _has_not_started(self) -> bool:
         job = self._wait.state.last_job
@@ -106,9 +110,16 @@ class Follower:
                 self._state = state
                 return None, seconds
             case Fail(given_up):
+                self._place(given_up)
                 raise given_up
             case _:  # pragma: no cover - a job is what it is never told of
                 raise AssertionError
+
+    def _place(self, error: BaseException) -> None:
+        """Let `error` say where in the log a later run goes on."""
+        if isinstance(error, WaitError):
+            error.job_id = self._wait.watch.job_id
+            error.state = attrs.evolve(self._wait.saved(), log_offset=self._tail.count)
 
     def _missing(self, error: NotFoundError) -> float:
         """No log yet, while the job may just not have begun; afterwards there is none."""
@@ -168,15 +179,15 @@ async def _lines_of(
     async with aclosing(pieces):
         while True:
             piece = await _next_of(pieces, wait)
-            for event in parser.end() if piece is None else parser.feed(piece):
+            if piece is None:
+                return
+            for event in parser.feed(piece):
                 if event.is_error:
                     return
                 if event.data != banner:
                     yield event.data
                 if is_completion_line(event.data):
                     return
-            if piece is None:
-                return
 
 
 async def _next_of(pieces: AsyncGenerator[bytes, None], wait: Wait) -> bytes | None:

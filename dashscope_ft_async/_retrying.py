@@ -14,8 +14,12 @@ from dashscope_ft_async.policy import RetryPolicy, may_try_again
 _T = TypeVar("_T")
 
 
-async def retried(once: Callable[[], Awaitable[_T]], retry: RetryPolicy) -> _T:
-    """What `once` gives, tried again while that may help; raises what the last try raised.
+async def retried(
+    once: Callable[[], Awaitable[_T]],
+    retry: RetryPolicy,
+    may_again: Callable[[BaseException], bool] = may_try_again,
+) -> _T:
+    """What `once` gives, tried again while `may_again` lets it; raises what the last try raised.
 
     tenacity comes in with the first failure only, since a fresh `AsyncRetrying` costs a fifth of a
     request; and a fresh one it must be, since a shared one mixes up its callers.
@@ -24,7 +28,7 @@ async def retried(once: Callable[[], Awaitable[_T]], retry: RetryPolicy) -> _T:
         return await once()
     except APIError as error:
         met: list[APIError] = [error]
-    if not may_try_again(met[0]):
+    if not may_again(met[0]):
         raise met[0]
 
     async def again() -> _T:
@@ -38,7 +42,7 @@ async def retried(once: Callable[[], Awaitable[_T]], retry: RetryPolicy) -> _T:
 
     retrying = AsyncRetrying(
         stop=stop_after_attempt(retry.attempts),
-        retry=retry_if_exception(may_try_again),
+        retry=retry_if_exception(may_again),
         wait=delay,
         reraise=True,
     )

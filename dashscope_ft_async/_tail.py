@@ -146,7 +146,7 @@ class Tail:
 
     def _read_again(self, page: list[str], _: bool) -> list[str]:
         """A part of the log, which is being read anew; behind its end it is known where to go on."""
-        if page:
+        if page and page != self._scan[-len(page) :]:  # or offsets are not heeded, and it has no end
             self._scan += page
             self._ask(len(self._scan) + (self._base or 0), self._read_again, now=True)
             return []

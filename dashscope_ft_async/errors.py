@@ -10,6 +10,7 @@
     │   │   ├── AuthenticationError         401
     │   │   ├── PermissionDeniedError       403, and billing codes under any status
     │   │   ├── NotFoundError               404
+    │   │   │   └── EndpointNotFoundError   404 or 405: this base URL does not offer the call
     │   │   ├── ConflictError               409
     │   │   ├── RateLimitError              429, and Throttling codes under any status
     │   │   ├── InternalServerError         500 and other 5xx
@@ -53,6 +54,7 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "DashScopeFTError",
+    "EndpointNotFoundError",
     "InternalServerError",
     "JobCanceledError",
     "JobError",
@@ -68,6 +70,12 @@ __all__ = [
 ]
 
 
+_MAYBE_CREATED = (
+    "The job may have been created all the same: before creating it again, look for it "
+    "in iter_jobs(model=...), by its job_name and create_time."
+)
+
+
 class DashScopeFTError(Exception):
     """Base of everything this library raises."""
 
@@ -75,6 +83,9 @@ class DashScopeFTError(Exception):
     """The job it is about, where it is about one."""
     results: Mapping[str, FineTuneJob] = {}
     """Jobs that had ended well or badly before a `wait_many` was ended by this error."""
+    maybe_created: bool = False
+    """After `create`: the job may be there although no good answer came. Look for it, newest jobs
+    first: ``async for job in client.iter_jobs(model=…)``, by its `job_name` and `create_time`."""
     advice: ClassVar[str] = ""
     """What to do about it; the end of `str()`."""
 
@@ -91,7 +102,9 @@ class DashScopeFTError(Exception):
     def __str__(self) -> str:
         facts = ", ".join(f"{name} {value}" for name, value in self._facts().items() if value is not None)
         text = str(self.args[0]) if self.args else ""
-        return " ".join(part for part in (text, f"({facts})" if facts else "", self.advice) if part)
+        warning = _MAYBE_CREATED if self.maybe_created else ""
+        parts = (text, f"({facts})" if facts else "", warning, self.advice)
+        return " ".join(part for part in parts if part)
 
 
 class ConfigurationError(DashScopeFTError, ValueError):
@@ -207,6 +220,12 @@ class NotFoundError(APIStatusError):
     """404 (NotFound): no such job for this key, workspace and region. A wrong URL looks the same."""
 
     advice: ClassVar[str] = "Check the job id, the workspace, the region and the base URL."
+
+
+class EndpointNotFoundError(NotFoundError):
+    """404 or 405 for the call itself and not for a job: this region or base URL does not offer it."""
+
+    advice: ClassVar[str] = "Check the base URL; not every region offers every call."
 
 
 class ConflictError(APIStatusError):

@@ -23,6 +23,7 @@ from dashscope_ft_async.errors import (
     APIStatusError,
     AuthenticationError,
     BadRequestError,
+    ClientClosedError,
     ConfigurationError,
     ConflictError,
     DashScopeFTError,
@@ -197,6 +198,36 @@ def may_try_again(error: BaseException) -> bool:
     """Whether a single call tries again after `error`: transient, and not asked to stay away for long."""
     asked = error.retry_after if isinstance(error, APIError) else None
     return is_transient(error) and (asked or 0.0) <= SINGLE_CALL_PATIENCE
+
+
+def was_refused(error: BaseException) -> bool:
+    """Whether a request that met `error` certainly did nothing, and may be sent again.
+
+    For requests that must not be carried out twice: no connection was made, or the service turned it
+    away for its rate. A cap on the number of jobs has the same code, but no waiting lifts it.
+    """
+    match error:
+        case APIConnectionError():
+            return error.never_connected
+        case RateLimitError(status=429):
+            return may_try_again(error) and "fine-tune job" not in (error.message or "").lower()
+        case _:
+            return False
+
+
+def maybe_done(error: BaseException) -> bool:
+    """Whether a request that met `error` may have been carried out all the same."""
+    match error:
+        case APIConnectionError():
+            return not error.never_connected
+        case APIResponseValidationError() | ClientClosedError():
+            return True
+        case RateLimitError() | NotFoundError():
+            return False
+        case APIStatusError():
+            return is_transient(error) and error.status != 425
+        case _:
+            return False
 
 
 # --- the brain of a wait ----------------------------------------------------------------------------

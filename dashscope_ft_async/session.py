@@ -16,6 +16,7 @@ import socket
 import ssl as ssl_module
 import time
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 from urllib.parse import urlsplit
@@ -44,6 +45,7 @@ _KEEP_ALIVE = 75.0
 _DNS_TTL = 300
 _CONNECTIONS = 100
 _STREAMING = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
+_JSON = {"Content-Type": "application/json"}
 
 
 class Session:
@@ -154,44 +156,51 @@ class Session:
         self.check_usable()
         failure: APIError
         try:
-            async with asyncio.timeout(self._timeout):
-                response = await self._session().request(
-                    request.method,
-                    self._settings.base_url + request.path,
-                    headers=self._headers() | _STREAMING,
-                    allow_redirects=False,
-                    raise_for_status=False,
-                    auto_decompress=False,
-                    proxy=self._proxy,
-                    ssl=True if self._ssl is None else self._ssl,
-                    timeout=aiohttp.ClientTimeout(
-                        total=None, sock_connect=self._connect_timeout, sock_read=silence
-                    ),
-                )
-            try:
-                _check_streams(response)
-                mask = Mask(self._settings.api_key)
-                async for piece in response.content.iter_any():
-                    yield mask.feed(piece)
-                yield mask.end()
-                return
-            finally:
-                response.close()
+            async with aclosing(self._pieces(request, silence)) as pieces:
+                async for piece in pieces:
+                    yield piece
         except TimeoutError as error:
             failure = self._timed_out(error)
         except APIError as error:
             failure = error.with_traceback(None)
         except (aiohttp.ClientError, http_exceptions.HttpProcessingError, OSError, RuntimeError) as error:
             failure = self._broken(error)
+        else:
+            return
         if self.closed:
             raise ClientClosedError("the client was closed during the request.")
         raise failure
+
+    async def _pieces(self, request: Request, silence: float) -> AsyncGenerator[bytes, None]:
+        async with asyncio.timeout(self._timeout):
+            response = await self._session().request(
+                request.method,
+                self._settings.base_url + request.path,
+                headers=self._headers() | _STREAMING,
+                allow_redirects=False,
+                raise_for_status=False,
+                auto_decompress=False,
+                proxy=self._proxy,
+                ssl=True if self._ssl is None else self._ssl,
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=self._connect_timeout, sock_read=silence
+                ),
+            )
+        try:
+            _check_streams(response)
+            mask = Mask(self._settings.api_key)
+            async for piece in response.content.iter_any():
+                yield mask.feed(piece)
+            yield mask.end()
+        finally:
+            response.close()
 
     async def _exchange(self, request: Request) -> Response:
         async with self._session().request(
             request.method,
             self._settings.base_url + request.path,
-            headers=self._headers(),
+            headers=self._headers() if request.body is None else self._headers() | _JSON,
+            data=request.body,
             allow_redirects=False,
             raise_for_status=False,
             auto_decompress=False,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import pickle
 import random
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 
+import attrs
 import pytest
 from aiohttp import web
 
@@ -21,9 +21,10 @@ from dashscope_ft_async import (
     OutageError,
     PollPolicy,
     WaitTimeoutError,
+    WatchState,
 )
 from dashscope_ft_async.testing import Fault, Simulator
-from dashscope_ft_async.testing.logbook import log_at
+from dashscope_ft_async.testing.scenario import SimulatedJob
 
 pytestmark = pytest.mark.looptime
 
@@ -41,13 +42,17 @@ async def nothing_left_running(client: FineTuneClient) -> AsyncIterator[None]:
     assert [str(task) for task in asyncio.all_tasks() if "/dashscope_ft_async/" in str(task)] == []
 
 
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
 async def all_of(lines: AsyncGenerator[str, None]) -> list[str]:
     async with aclosing(lines):
         return [line async for line in lines]
 
 
 def written(service: Simulator, job_id: str) -> list[str]:
-    return log_at(service._jobs[job_id], service._now())
+    return service.log_lines(job_id)
 
 
 def asked(service: Simulator, what: str) -> list[float]:
@@ -73,11 +78,10 @@ async def test_a_job_that_has_not_begun_is_not_asked_for_its_log(
     service: Simulator, client: FineTuneClient
 ) -> None:
     job_id = service.add_job(HOURS)
-    began = service._now()
 
     await all_of(client.follow_logs(job_id))
 
-    early = [at for at in asked(service, "logs") if at - began < 3600]
+    early = [at for at in asked(service, "logs") if at - service.requests[0].at < 3590]
     assert len(early) <= 2
     # Then about one look for each poll of the job, and the last ones.
     assert len(asked(service, "logs")) <= service.polls(job_id) + 5
@@ -149,18 +153,18 @@ async def test_lines_behind_the_completion_line_are_given_too(
     lines = await all_of(client.follow_logs(job_id))
 
     assert lines == ["begun", COMPLETE, "training usage 393216"]
-    assert asyncio.get_running_loop().time() < 120
+    assert now() < 120
 
 
 async def test_the_log_of_an_ended_job_takes_no_pause(service: Simulator, client: FineTuneClient) -> None:
     job_id = service.add_job(((0, "RUNNING"), (1, "SUCCEEDED")))
     await asyncio.sleep(10)
-    began = service._now()
+    began = now()
 
     lines = await all_of(client.follow_logs(job_id))
 
     assert lines == written(service, job_id)
-    assert service._now() - began < 5
+    assert now() - began < 5
 
 
 async def test_a_log_of_many_pages_comes_at_once(service: Simulator, client: FineTuneClient) -> None:
@@ -181,7 +185,7 @@ async def test_no_log_is_asked_for_while_the_gate_is_closed(
     async with aclosing(client.follow_logs(job_id, poll=STEADY)) as lines:
         await anext(lines)
         service.throttle(100, retry_after=100)
-        closed = service._now()
+        closed = service.requests[-1].at
         rest = [line async for line in lines]
 
     during = [at for at in asked(service, "logs") if closed < at < closed + 100]
@@ -197,8 +201,8 @@ class Broken(Simulator):
 
     fault = Fault.error(404, "NotFound", "Request path not found.")
 
-    async def _logs(self, request: web.Request) -> web.StreamResponse:
-        return await self._answer(request, lambda: self.fault, 0.0, deque())
+    def _log(self, job: SimulatedJob, asked: Mapping[str, str], now: float) -> Fault:
+        return self.fault
 
 
 async def test_a_begun_job_without_log_is_told() -> None:
@@ -245,13 +249,30 @@ async def test_the_deadline(service: Simulator, client: FineTuneClient) -> None:
     assert caught.value.job_id == job_id
 
 
+async def test_a_later_run_goes_on_from_the_state_of_an_error(service: Simulator) -> None:
+    job_id = service.add_job(SHORT, log=[(n * 0.2, "same" if n % 3 else f"line {n}") for n in range(1500)])
+    lines: list[str] = []
+    async with service.client() as client:
+        with pytest.raises(WaitTimeoutError) as caught:
+            async for line in client.follow_logs(job_id, timeout=100):
+                lines.append(line)
+    assert caught.value.state is not None
+    state = attrs.evolve(WatchState.from_json(caught.value.state.to_json()), deadline=None)
+    assert state.log_offset == len(lines) > 300
+
+    async with service.client() as client:
+        lines += await all_of(client.follow_logs(state))
+
+    assert lines == service.log_lines(job_id)
+
+
 async def test_the_deadline_cuts_a_request(service: Simulator, client: FineTuneClient) -> None:
-    began = asyncio.get_running_loop().time()
+    began = now()
     service.fail_next(Fault.stall(), Fault.stall())
     with pytest.raises(WaitTimeoutError):
         await all_of(client.follow_logs(service.add_job(SHORT), timeout=5))
 
-    assert asyncio.get_running_loop().time() - began < 8
+    assert now() - began < 8
 
 
 async def test_closing_the_client(service: Simulator, client: FineTuneClient) -> None:
@@ -300,10 +321,10 @@ async def test_a_stream_brings_lines_as_they_are_written(
     job_id = service.add_job(
         ((0, "RUNNING"), (930, "SUCCEEDED")), log=[(n * 31.7, f"line {n}") for n in range(30)]
     )
-    began = service._now()
+    began = now()
     delays: list[float] = []
     async for line in client.stream_events(job_id):
-        delays.append(service._now() - began - int(line.split()[1]) * 31.7)
+        delays.append(now() - began - int(line.split()[1]) * 31.7)
 
     assert len(delays) == 30
     assert max(delays[2:]) < 1
@@ -378,16 +399,30 @@ async def test_a_silent_stream_is_given_up_for_pages() -> None:
             assert await anext(lines) == "a"
             assert await anext(lines) == "b"
 
-        assert service._now() < 200
+        assert now() < 200
 
 
 async def test_a_stream_ends_with_the_wait(service: Simulator) -> None:
     async with Odd() as service, service.client() as client:
         service.hangs = True
-        began = asyncio.get_running_loop().time()
+        began = now()
         with pytest.raises(WaitTimeoutError):
             await all_of(client.stream_events(service.add_job(SHORT), timeout=20))
-        assert asyncio.get_running_loop().time() - began < 21
+        assert now() - began < 21
+
+
+async def test_closing_the_client_ends_a_silent_stream(service: Simulator) -> None:
+    async with Odd() as service, service.client() as client:
+        service.hangs = True
+        job_id = service.add_job(SHORT)
+        closing: list[asyncio.Task[None]] = []
+        asyncio.get_running_loop().call_later(
+            20, lambda: closing.append(asyncio.create_task(client.close()))
+        )
+        with pytest.raises(ClientClosedError):
+            await all_of(client.stream_events(job_id))
+        await asyncio.gather(*closing)
+        assert now() < 22
 
 
 async def test_streams_leave_connections_for_requests(service: Simulator, client: FineTuneClient) -> None:
@@ -449,9 +484,9 @@ async def test_a_failure_that_says_why_needs_no_log(service: Simulator, client: 
 async def test_a_failing_log_hides_no_failure(fault: Fault) -> None:
     async with Broken() as service, service.client() as client:
         service.fault = fault
-        began = asyncio.get_running_loop().time()
+        began = now()
         with pytest.raises(JobFailedError) as caught:
             await client.wait_for_success(service.add_job([(0, "FAILED")]))
 
     assert caught.value.log_lines == ()
-    assert asyncio.get_running_loop().time() - began < 12
+    assert now() - began < 12

@@ -71,6 +71,10 @@ def wait(client: FineTuneClient) -> Any:
     return client.wait_for_success(JOB_ID, timeout=100)
 
 
+async def canceled(client: FineTuneClient) -> None:
+    await client.cancel(JOB_ID)
+
+
 async def listed(client: FineTuneClient) -> None:
     await client.list()
 
@@ -84,6 +88,7 @@ def scenes(secret: str) -> dict[str, tuple[list[Answer], Ask]]:
         "AuthenticationError": ([told("401 No", secret)], get),
         "PermissionDeniedError": ([told("403 No", secret)], get),
         "NotFoundError": ([gone], get),
+        "EndpointNotFoundError": ([whole(secret.encode(), "404 Not Found", kind=secret)], canceled),
         "ConflictError": ([told("409 No", secret)], get),
         "RateLimitError": ([told("429 Slow", secret)], get),
         "InternalServerError": ([told(f"500 {secret}", secret)], get),

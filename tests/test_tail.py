@@ -163,6 +163,17 @@ def test_a_service_that_ignores_offsets_repeats_nothing() -> None:
     assert got == log.lines
 
 
+def test_a_service_that_stops_heeding_offsets_is_not_asked_for_ever() -> None:
+    tail, log = Tail(), Log(["a", "b", "c"])
+    drained(tail, log)
+    log.lines = ["x", "y"]
+
+    got = [line for _ in range(50) for line in tail.take(*log.answer(0))]
+
+    assert got[:2] == ["x", "y"]
+    assert len(got) < 10
+
+
 def test_a_long_log_is_read_in_whole_pages() -> None:
     log, tail = Log([f"line {n}" for n in range(5500)]), Tail()
     asked = 0

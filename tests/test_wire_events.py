@@ -17,7 +17,7 @@ FIXTURE = Path(__file__).parent / "fixtures" / "raw" / "stream.sse.txt"
 
 def read(*pieces: bytes) -> list[Event]:
     parser = EventParser()
-    return [event for piece in pieces for event in parser.feed(piece)] + parser.end()
+    return [event for piece in pieces for event in parser.feed(piece)]
 
 
 def test_the_recorded_stream() -> None:
@@ -35,7 +35,8 @@ def test_the_recorded_stream() -> None:
     [
         (b"", []),
         (b"data:a\ndata:b\n\n", [Event("a"), Event("b")]),
-        (b"data: a", [Event(" a")]),
+        (b"data: a\n", [Event(" a")]),
+        (b"data:a\ndata:b", [Event("a")]),
         (b"data:\n", [Event("")]),
         (b"data:a\r\ndata:b\rdata:c\n", [Event("a"), Event("b"), Event("c")]),
         (b": heartbeat\nid:7\nretry:3\nnonsense\ndata:a\n", [Event("a")]),
@@ -72,7 +73,7 @@ def test_a_line_without_end_takes_no_more_memory() -> None:
     for _ in range(40):
         parser.feed(b"data:" + b"x" * 1_000_000)
 
-    (event,) = parser.end()
+    (event,) = parser.feed(b"\n")
 
     assert len(event.data) < 1_100_000
 

@@ -4,8 +4,16 @@ Facts of the service: the pages "Query a fine-tuning job" and "List fine-tuning 
 (https://www.alibabacloud.com/help/en/model-studio/get-fine-tuning-job-api).
 """
 
+from dashscope_ft_async._wire.actions import (
+    cancel_request,
+    create_request,
+    decode_created,
+    decode_done,
+    delete_request,
+)
 from dashscope_ft_async._wire.answers import decode_job, decode_page, scan_page
 from dashscope_ft_async._wire.body import BODY_LIMIT, inflate, too_large
+from dashscope_ft_async._wire.envelope import endpoint_error
 from dashscope_ft_async._wire.events import Event, EventParser
 from dashscope_ft_async._wire.logs import decode_logs, logs_request, stream_request
 from dashscope_ft_async._wire.messages import HEADERS_READ, Request, Response
@@ -22,9 +30,15 @@ __all__ = [
     "Response",
     "Row",
     "ScannedPage",
+    "cancel_request",
+    "create_request",
+    "decode_created",
+    "decode_done",
     "decode_job",
     "decode_logs",
     "decode_page",
+    "delete_request",
+    "endpoint_error",
     "inflate",
     "job_id_of",
     "job_request",

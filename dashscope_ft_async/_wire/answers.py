@@ -27,12 +27,18 @@ from dashscope_ft_async.models import FineTuneJob, JobPage, JobStatus
 
 def decode_job(response: Response, job_id: str) -> FineTuneJob:
     """The job an answer describes. Raises `APIStatusError` or `APIResponseValidationError`."""
+    job = job_in(response)
+    if job.job_id != job_id:
+        raise malformed(response, f"the answer is about job {shown(job.job_id)!r} @ $.output.job_id")
+    return job
+
+
+def job_in(response: Response) -> FineTuneJob:
+    """The job an answer describes, whichever it is."""
     payload = payload_of(response)
     output = output_of(response, payload)
     output = {**output, "request_id": request_id_of(response, payload)}
     job = structured(response, output, FineTuneJob)
-    if job.job_id != job_id:
-        raise malformed(response, f"the answer is about job {shown(job.job_id)!r} @ $.output.job_id")
     if job.status is JobStatus.FAILED:
         return attrs.evolve(job, extra={**reason_around(payload), **job.extra})
     return job

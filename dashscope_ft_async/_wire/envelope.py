@@ -10,9 +10,14 @@ import orjson
 from dashscope_ft_async._text import shown
 from dashscope_ft_async._wire.codes import status_error_class
 from dashscope_ft_async._wire.headers import retry_after
-from dashscope_ft_async._wire.messages import Response
+from dashscope_ft_async._wire.messages import Request, Response
 from dashscope_ft_async._wire.structure import converter, optional_int
-from dashscope_ft_async.errors import APIResponseValidationError, APIStatusError
+from dashscope_ft_async.errors import (
+    APIResponseValidationError,
+    APIStatusError,
+    EndpointNotFoundError,
+    NotFoundError,
+)
 
 Json: TypeAlias = dict[str, Any]
 _T = TypeVar("_T")
@@ -76,6 +81,23 @@ def status_error(response: Response, payload: Json | None) -> APIStatusError:
         request_id=request_id_of(response, payload or {}),
         retry_after=retry_after(response),
         json_body=payload is not None,
+    )
+
+
+def endpoint_error(error: APIStatusError, request: Request, base_url: str) -> APIStatusError:
+    """`error`; where it says that there is no such endpoint, an error that names it and the host."""
+    # One code, NotFound, stands for a missing job and for a missing path: only the text tells them apart.
+    no_path = "request path not found" in (error.message or "").lower()
+    if error.status != 405 and not (isinstance(error, NotFoundError) and (no_path or not error.json_body)):
+        return error
+    path = request.path.partition("?")[0]
+    return EndpointNotFoundError(
+        f"{request.method} {path} is not there at {base_url}: {error.message or 'no reason given'}",
+        status=error.status,
+        code=error.code,
+        request_id=error.request_id,
+        retry_after=error.retry_after,
+        json_body=error.json_body,
     )
 
 

@@ -27,7 +27,10 @@ class Event:
 
 
 class EventParser:
-    """Bytes of a stream to events. Total: any bytes, cut anywhere, give events or nothing."""
+    """Bytes of a stream to events. Total: any bytes, cut anywhere, give events or nothing.
+
+    A line without its end is none: a stream that breaks off must not bring half a line.
+    """
 
     def __init__(self) -> None:
         self._rest = bytearray()
@@ -48,10 +51,6 @@ class EventParser:
         *lines, rest = bytes(self._rest).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
         self._rest = bytearray(rest)
         return [event for line in lines if (event := self._event(line)) is not None]
-
-    def end(self) -> list[Event]:
-        """The events in what is left when the stream has ended."""
-        return self.feed(b"\n") if self._rest else []
 
     def _event(self, line: bytes) -> Event | None:
         text = line[:_LINE_LIMIT].decode("utf-8", "replace")

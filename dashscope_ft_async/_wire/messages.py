@@ -13,6 +13,8 @@ class Request:
 
     method: str
     path: str
+    body: bytes | None = None
+    """JSON."""
 
 
 HEADERS_READ = ("content-type", "date", "retry-after", "retry-after-ms", "x-request-id")

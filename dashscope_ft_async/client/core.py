@@ -17,25 +17,28 @@ from dashscope_ft_async._settings import Settings
 from dashscope_ft_async._turns import Turns
 from dashscope_ft_async._watch import Wait
 from dashscope_ft_async._wire import (
+    Request,
+    Response,
     ScannedPage,
     decode_job,
     decode_logs,
+    endpoint_error,
     job_id_of,
     job_request,
     logs_request,
     page_request,
     scan_page,
 )
-from dashscope_ft_async.errors import APIError, ConfigurationError
+from dashscope_ft_async.errors import APIError, APIStatusError, ConfigurationError
 from dashscope_ft_async.gate import Gate
 from dashscope_ft_async.hub import Hub
 from dashscope_ft_async.models import FineTuneJob, LogPage, WatchState
 from dashscope_ft_async.policy import PollPolicy, RetryPolicy, Trouble, WaitPolicy, WaitState
 from dashscope_ft_async.session import Session
 
+_T = TypeVar("_T")
 Watchable: TypeAlias = str | FineTuneJob | WatchState
 """What may be waited for. A state goes on where it stood."""
-_T = TypeVar("_T")
 
 DAY = 86_400.0
 _WIDTH = 32
@@ -74,6 +77,11 @@ class Core:
         policy = self._policy(poll)
         check_timeout(timeout)
         return self._driver().wait(job_id, policy, self._begin(job, deadline_after(timeout)))
+
+    def _check(self, job: Watchable, timeout: float | None, poll: PollPolicy | None) -> None:
+        check_timeout(timeout)
+        self._policy(poll)
+        self._id_of(job)
 
     def _id_of(self, job: Watchable) -> str:
         """The id to ask for; raises `ConfigurationError` where this client would ask for another job."""
@@ -148,6 +156,19 @@ class Core:
     async def _fetch_page(self, page_no: int) -> ScannedPage:
         return scan_page(await self._session.send(page_request(page_no, PAGE_SIZE, None)), PAGE_SIZE)
 
+    async def _asked(
+        self, request: Request, decode: Callable[[Response], _T], job_id: str | None = None
+    ) -> _T:
+        """One attempt at a single call; where there is no such call, the error names it."""
+        try:
+            return decode(await self._session.send(request))
+        except APIError as error:
+            told = error
+        if isinstance(told, APIStatusError):
+            told = endpoint_error(told, request, self._where.base_url)
+        told.job_id = told.job_id or job_id
+        raise told
+
     async def _observed(self, job_id: str) -> FineTuneJob:
         job = await self._told(lambda: self._fetch(job_id))
         self._journal.met(job)
@@ -155,15 +176,7 @@ class Core:
 
     async def _log_page(self, job_id: str, offset: int, lines: int) -> LogPage:
         request = logs_request(job_id, offset, lines)
-
-        async def once() -> LogPage:
-            return decode_logs(await self._session.send(request))
-
-        try:
-            return await self._told(once)
-        except APIError as error:
-            error.job_id = job_id
-            raise
+        return await self._told(lambda: self._asked(request, decode_logs, job_id))
 
     async def _told(self, once: Callable[[], Awaitable[_T]]) -> _T:
         """`once`, and tell the gate: what a single call learns of the service, the waits know too."""

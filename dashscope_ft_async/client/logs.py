@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from dashscope_ft_async._checks import check_timeout
 from dashscope_ft_async._follow import Follower, streamed_first
 from dashscope_ft_async._retrying import retried
 from dashscope_ft_async._tail import PAGE_LINES, Tail
 from dashscope_ft_async._watch import Wait
 from dashscope_ft_async._wire import job_id_of, logs_request, metric_of, stream_request
-from dashscope_ft_async.client.core import DAY, Core
+from dashscope_ft_async.client.core import DAY, Core, Watchable
 from dashscope_ft_async.errors import ConfigurationError
-from dashscope_ft_async.models import FineTuneJob, LogPage, TrainingMetric
+from dashscope_ft_async.models import FineTuneJob, LogPage, TrainingMetric, WatchState
 from dashscope_ft_async.policy import PollPolicy
 
 _SILENCE = 60.0
@@ -44,9 +43,9 @@ class Logs(Core):
 
     def follow_logs(
         self,
-        job: str | FineTuneJob,
+        job: Watchable,
         *,
-        after: int = 0,
+        after: int | None = None,
         timeout: float | None = DAY,
         poll: PollPolicy | None = None,
     ) -> AsyncGenerator[str, None]:
@@ -57,8 +56,9 @@ class Logs(Core):
         the polls of the job and the account's rate. A job that has not begun is not asked for its log.
 
         Args:
-            job: Id of the job, or a snapshot of it.
-            after: Lines to leave out: how many an earlier run has seen.
+            job: Id of the job, a snapshot of it, or the `WatchState` of an earlier wait.
+            after: Lines to leave out: how many an earlier run has seen. By default none, or the
+                `WatchState.log_offset` of a state; the errors' `WaitError.state` has it.
             timeout: As in `wait_for_terminal`; counts from the first step.
             poll: Instead of the client's policy; paces the looks at the log too.
 
@@ -67,12 +67,11 @@ class Logs(Core):
             NotFoundError: there is no such job, or it has begun and has no log.
             APIError, WaitError: as `wait_for_terminal`.
         """
-        job_id = self._checked(job, after, timeout, poll)
-        return self._follow_logs(job_id, after, timeout, poll)
+        return self._follow_logs(job, self._checked(job, after, timeout, poll), timeout, poll)
 
     def stream_events(
         self,
-        job: str | FineTuneJob,
+        job: Watchable,
         *,
         timeout: float | None = DAY,
         poll: PollPolicy | None = None,
@@ -85,8 +84,8 @@ class Logs(Core):
         once, the others read in pages. Parameters and errors are those of `follow_logs`, and so of
         `wait_for_terminal`.
         """
-        job_id = self._checked(job, 0, timeout, poll)
-        return self._stream_events(job_id, timeout, poll)
+        self._check(job, timeout, poll)
+        return self._stream_events(job, timeout, poll)
 
     def metrics(self, job: str | FineTuneJob) -> AsyncGenerator[TrainingMetric, None]:
         """The training figures in the job's log as it is now, in order.
@@ -98,9 +97,9 @@ class Logs(Core):
 
     def follow_metrics(
         self,
-        job: str | FineTuneJob,
+        job: Watchable,
         *,
-        after: int = 0,
+        after: int | None = None,
         timeout: float | None = DAY,
         poll: PollPolicy | None = None,
     ) -> AsyncGenerator[TrainingMetric, None]:
@@ -108,21 +107,23 @@ class Logs(Core):
 
         Parameters and errors are those of `follow_logs`, and so of `wait_for_terminal`.
         """
-        job_id = self._checked(job, after, timeout, poll)
-        return _metrics_in(self._follow_logs(job_id, after, timeout, poll))
+        return _metrics_in(self._follow_logs(job, self._checked(job, after, timeout, poll), timeout, poll))
 
     # --- composition --------------------------------------------------------------------------------
 
     def _checked(
-        self, job: str | FineTuneJob, after: int, timeout: float | None, poll: PollPolicy | None
-    ) -> str:
-        check_timeout(timeout)
-        self._policy(poll)
+        self, job: Watchable, after: int | None, timeout: float | None, poll: PollPolicy | None
+    ) -> int:
+        self._check(job, timeout, poll)
+        if after is None:
+            return job.log_offset if isinstance(job, WatchState) else 0
         if type(after) is not int or after < 0:
             raise ConfigurationError(f"after must be a whole number from 0, not {after!r}.")
-        return job_id_of(job)
+        return after
 
-    def _follower(self, job_id: str, after: int, wait: Wait) -> Follower:
+    def _follower(self, after: int, wait: Wait) -> Follower:
+        job_id = wait.watch.job_id
+
         async def fetch(offset: int) -> LogPage:
             async with self._turns.turn():
                 return await self._log_page(job_id, offset, PAGE_LINES)
@@ -130,18 +131,19 @@ class Logs(Core):
         return Follower(fetch, Tail(after), wait)
 
     async def _follow_logs(
-        self, job_id: str, after: int, timeout: float | None, poll: PollPolicy | None
+        self, job: Watchable, after: int, timeout: float | None, poll: PollPolicy | None
     ) -> AsyncGenerator[str, None]:
-        with self._wait(job_id, timeout, poll) as wait:
-            async with aclosing(self._follower(job_id, after, wait).lines()) as lines:
+        with self._wait(job, timeout, poll) as wait:
+            async with aclosing(self._follower(after, wait).lines()) as lines:
                 async for line in lines:
                     yield line
 
     async def _stream_events(
-        self, job_id: str, timeout: float | None, poll: PollPolicy | None
+        self, job: Watchable, timeout: float | None, poll: PollPolicy | None
     ) -> AsyncGenerator[str, None]:
-        with self._wait(job_id, timeout, poll) as wait:
-            follower = self._follower(job_id, 0, wait)
+        with self._wait(job, timeout, poll) as wait:
+            job_id = wait.watch.job_id
+            follower = self._follower(0, wait)
             banner = f"connect success, now start to follow {job_id}"
             joined = streamed_first(follower, lambda: self._stream(job_id), wait, banner)
             async with aclosing(joined) as lines:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 
-from dashscope_ft_async._checks import check_timeout, checked
+from dashscope_ft_async._checks import checked
 from dashscope_ft_async._crowd import OnUpdate, follow
 from dashscope_ft_async._text import shown
 from dashscope_ft_async._watch import Wait
@@ -125,8 +125,10 @@ class Waits(Core):
 
     async def _last_lines(self, job_id: str, number: int) -> tuple[str, ...]:
         """The last lines of a log, or none: what goes wrong here must not hide why they are wanted."""
+        if not number:
+            return ()
         try:
-            async with asyncio.timeout(_LAST_LINES_PATIENCE if number else 0):
+            async with asyncio.timeout(_LAST_LINES_PATIENCE):
                 page = await self._log_page(job_id, 0, 1000)
                 if page.total is None and len(page.lines) >= 1000:
                     return ()  # no telling where the last ones are
@@ -209,11 +211,6 @@ class Waits(Core):
         return await self.wait_for_terminal(
             checked(state, WatchState, "state"), poll=poll, on_update=on_update
         )
-
-    def _check(self, job: Watchable, timeout: float | None, poll: PollPolicy | None) -> None:
-        check_timeout(timeout)
-        self._policy(poll)
-        self._id_of(job)
 
 
 def _terminal(wait: Wait, on_update: OnUpdate | None) -> Awaitable[FineTuneJob]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TypeAlias
 
 from dashscope_ft_async.models import JobStatus
-from dashscope_ft_async.testing.scenario import EPOCH, Json, SimulatedJob
+from dashscope_ft_async.testing.scenario import EPOCH, Fault, SimulatedJob, envelope
 
 Script: TypeAlias = Sequence[tuple[float, str]]
 """Lines, and the seconds after the job was added at which they are written."""
@@ -42,7 +42,13 @@ def _written(job: SimulatedJob, now: float) -> Iterator[tuple[float, str]]:
             yield stamped(start, text)
 
 
-def page_of_log(lines: Sequence[str], offset: int, number: int, first: int) -> Json:
-    """The ``output`` object of an answer; `first` is the offset of the first line."""
-    start = max(0, offset - first)
-    return {"total": len(lines), "logs": list(lines[start : start + number])}
+def answer_of_log(job: SimulatedJob, asked: Mapping[str, str], now: float, first: int) -> Fault:
+    """The answer to a question for a part of the log; `first` is the offset of the first line."""
+    try:
+        offset, number = int(asked.get("offset", "0")), int(asked.get("line", "100"))
+    except ValueError:
+        offset = number = -1
+    if offset < 0 or not 1 <= number <= 1000:
+        return Fault.error(400, "InvalidParameter", "offset or line is out of range.")
+    lines, start = log_at(job, now), max(0, offset - first)
+    return Fault.json(envelope({"total": len(lines), "logs": lines[start : start + number]}))

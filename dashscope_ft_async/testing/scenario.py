@@ -112,6 +112,8 @@ class SimulatedJob:
     fields: Json = attrs.field(factory=dict[str, Any])
     log: Sequence[tuple[float, str]] | None = None
     """Lines and when they are written; `None`: what the timeline makes."""
+    exports: dict[str, tuple[float, str]] = attrs.field(factory=dict[str, tuple[float, str]])
+    """Name of a checkpoint, to when its export began and the name that the model was to have."""
 
     def status_at(self, now: float) -> tuple[float, str]:
         """Since when (seconds after it was added) and in which status the job is."""
@@ -126,7 +128,6 @@ class SimulatedJob:
     def output_at(self, now: float) -> Json:
         """The ``output`` object of an answer given at `now`."""
         since, status = self.status_at(now)
-        created = EPOCH + timedelta(seconds=self.added)
         output: Json = {
             "job_id": self.job_id,
             "job_name": self.job_id,
@@ -137,7 +138,7 @@ class SimulatedJob:
             "validation_file_ids": [],
             "hyper_parameters": {"n_epochs": 3, "batch_size": 32, "learning_rate": "1.6e-5"},
             "training_type": "sft",
-            "create_time": _stamp(created),
+            "create_time": stamp(self.added),
             "workspace_id": "llm-simulated",
             "user_identity": "1000000000000001",
             "modifier": "1000000000000001",
@@ -145,7 +146,7 @@ class SimulatedJob:
             "group": "llm",
         }
         if status in ENDED:
-            output["end_time"] = _stamp(created + timedelta(seconds=since))
+            output["end_time"] = stamp(self.added + since)
         if status == JobStatus.SUCCEEDED:
             output |= {"finetuned_output": f"qwen3-14b-{self.job_id}", "usage": 279_808}
         if status == JobStatus.CANCELED:
@@ -153,8 +154,14 @@ class SimulatedJob:
         return output | self.fields
 
 
-def _stamp(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%d %H:%M:%S")
+def stamp(seconds: float, between: str = " ") -> str:
+    """The time, `seconds` after the simulator was started, as the service writes it."""
+    return (EPOCH + timedelta(seconds=seconds)).strftime(f"%Y-%m-%d{between}%H:%M:%S")
+
+
+def envelope(output: Any) -> Json:
+    """A good answer."""
+    return {"request_id": "00000000-0000-4000-8000-000000000000", "output": output}
 
 
 def checked_timeline(timeline: Timeline) -> list[tuple[float, str]]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Self
 
 from aiohttp import web
 
 from dashscope_ft_async._settings import Secret
 from dashscope_ft_async.client import FineTuneClient
-from dashscope_ft_async.testing.logbook import Script, log_at, page_of_log
+from dashscope_ft_async.testing.life import ACTS, Act, fields_of_new_job, may_be_deleted
+from dashscope_ft_async.testing.logbook import Script, answer_of_log, log_at
 from dashscope_ft_async.testing.scenario import (
     ENDED,
     Fault,
@@ -20,21 +21,23 @@ from dashscope_ft_async.testing.scenario import (
     SimulatedJob,
     Timeline,
     checked_timeline,
+    envelope,
     page_of,
 )
 
 _TEN_YEARS = 315e6
 _STREAM_TICK = 0.5
+USUAL_LIFE = ((0, "PENDING"), (2, "RUNNING"), (10, "SUCCEEDED"))
 THROTTLED = Fault.error(429, "Throttling", "Requests throttling triggered.")
 
 
 class Simulator:
     """A fine-tuning service on 127.0.0.1, in your event loop: scripted jobs, faults and throttling.
 
-    It answers ``GET /api/v1/fine-tunes/{job_id}``, ``GET /api/v1/fine-tunes`` and ``…/{job_id}/logs``
-    as the service's pages document them, and ``…/{job_id}/stream`` as the official SDK reads it.
-    Because it lives in your loop, it runs under virtual time as well: hours of polling in milliseconds.
-    Not for load tests, for the same reason.
+    It answers what is documented below ``/api/v1/fine-tunes``: jobs are created, listed, read, cancelled
+    and deleted, write logs, and have checkpoints that can be exported; the undocumented stream of a log
+    is as the official SDK reads it. Because it lives in your loop, it runs under virtual time as well:
+    hours of polling in milliseconds. Not for load tests, for the same reason.
 
     Args:
         api_key: The only key accepted; by default any.
@@ -42,6 +45,7 @@ class Simulator:
         rate_limit: Requests per second; what is over gets a 429.
         first_log_offset: Offset of the first line of a log: 0 as the service's page says, or 1.
         stream_seconds: After so many seconds a stream breaks off. By default it lasts to the job's end.
+        new_jobs: What happens to jobs that are created by a request, as in `add_job`.
     """
 
     def __init__(
@@ -52,12 +56,14 @@ class Simulator:
         rate_limit: float | None = None,
         first_log_offset: int = 0,
         stream_seconds: float | None = None,
+        new_jobs: Timeline = USUAL_LIFE,
     ) -> None:
         self._api_key = None if api_key is None else Secret(api_key)
         self._latency = latency
         self._limit = None if rate_limit is None else RateLimit(rate_limit)
         self._first_log_offset = first_log_offset
         self._stream_seconds = stream_seconds
+        self._new_jobs = checked_timeline(new_jobs)
         self._jobs: dict[str, SimulatedJob] = {}
         self._faults: deque[Fault] = deque()
         self._throttled_until = float("-inf")
@@ -72,10 +78,15 @@ class Simulator:
 
     async def __aenter__(self) -> Self:
         app = web.Application()
-        app.router.add_get("/api/v1/fine-tunes", self._list)
-        app.router.add_get("/api/v1/fine-tunes/{job_id}", self._get)
-        app.router.add_get("/api/v1/fine-tunes/{job_id}/logs", self._logs)
-        app.router.add_get("/api/v1/fine-tunes/{job_id}/stream", self._stream)
+        jobs = "/api/v1/fine-tunes"
+        app.router.add_get(jobs, self._list)
+        app.router.add_post(jobs, self._create)
+        app.router.add_get(f"{jobs}/{{job_id}}", self._about_job(self._told))
+        app.router.add_delete(f"{jobs}/{{job_id}}", self._about_job(self._deleted))
+        app.router.add_get(f"{jobs}/{{job_id}}/logs", self._about_job(self._log))
+        app.router.add_get(f"{jobs}/{{job_id}}/stream", self._stream)
+        for (method, path), act in ACTS.items():
+            app.router.add_route(method, f"{jobs}/{{job_id}}/{path}", self._about_job(act))
         self._runner = web.AppRunner(
             app,
             access_log=None,
@@ -107,7 +118,7 @@ class Simulator:
 
     def add_job(
         self,
-        timeline: Timeline = ((0, "PENDING"), (2, "RUNNING"), (10, "SUCCEEDED")),
+        timeline: Timeline = USUAL_LIFE,
         *,
         job_id: str | None = None,
         latency: float = 0.0,
@@ -162,63 +173,81 @@ class Simulator:
 
     def polls(self, job_id: str) -> int:
         """How often this job was asked for by its id."""
-        return sum(seen.path == f"/api/v1/fine-tunes/{job_id}" for seen in self.requests)
+        path = f"/api/v1/fine-tunes/{job_id}"
+        return sum(seen.method == "GET" and seen.path == path for seen in self.requests)
+
+    def log_lines(self, job_id: str) -> list[str]:
+        """The lines that are in the job's log now."""
+        return log_at(self._jobs[job_id], self._now())
 
     # --- the service --------------------------------------------------------------------------------
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time() - self._started
 
-    async def _get(self, request: web.Request) -> web.StreamResponse:
-        job_id = request.match_info["job_id"]
-        job = self._jobs.get(job_id)
-        latency = 0.0 if job is None else job.latency
+    def _about_job(self, act: Act) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            job_id = request.match_info["job_id"]
+            asked = {**request.query, **request.match_info}
+            job = self._jobs.get(job_id)
+
+            def answer() -> Fault:
+                found = self._jobs.get(job_id)
+                if found is None:
+                    return Fault.error(404, "NotFound", f"job {job_id} not found.")
+                return act(found, asked, self._now())
+
+            faults: deque[Fault] = deque() if job is None else job.faults
+            return await self._answer(request, answer, 0.0 if job is None else job.latency, faults)
+
+        return handle
+
+    def _told(self, job: SimulatedJob, _: Mapping[str, str], now: float) -> Fault:
+        return Fault.json(envelope(job.output_at(now)))
+
+    def _deleted(self, job: SimulatedJob, asked: Mapping[str, str], now: float) -> Fault:
+        answer = may_be_deleted(job, asked, now)
+        if answer.status == 200:
+            del self._jobs[job.job_id]
+        return answer
+
+    async def _create(self, request: web.Request) -> web.StreamResponse:
+        body = await request.read()
 
         def answer() -> Fault:
-            found = self._jobs.get(job_id)
-            if found is None:
-                return Fault.error(404, "NotFound", f"job {job_id} not found.")
-            return Fault.json(_envelope(found.output_at(self._now())))
-
-        return await self._answer(request, answer, latency, deque() if job is None else job.faults)
-
-    async def _logs(self, request: web.Request) -> web.StreamResponse:
-        def answer() -> Fault:
-            job = self._jobs.get(request.match_info["job_id"])
-            if job is None:
-                return Fault.error(404, "NotFound", "Not found!")
-            try:
-                offset, line = int(request.query.get("offset", "0")), int(request.query.get("line", "100"))
-            except ValueError:
-                offset = line = -1
-            if offset < 0 or not 1 <= line <= 1000:
-                return Fault.error(400, "InvalidParameter", "offset or line is out of range.")
-            lines = log_at(job, self._now())
-            return Fault.json(_envelope(page_of_log(lines, offset, line, self._first_log_offset)))
+            fields = fields_of_new_job(body)
+            if isinstance(fields, Fault):
+                return fields
+            job_id = self.add_job(self._new_jobs, **fields)
+            return Fault.json(envelope(self._jobs[job_id].output_at(self._now())))
 
         return await self._answer(request, answer, 0.0, deque())
+
+    def _log(self, job: SimulatedJob, asked: Mapping[str, str], now: float) -> Fault:
+        return answer_of_log(job, asked, now, self._first_log_offset)
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         job = self._jobs.get(request.match_info["job_id"])
         fault = self._refusal(request) or self._next_fault(deque())
         if fault is None and job is None:
             fault = Fault.error(404, "NotFound", "Not found!")
+        status = 200 if fault is None else 0 if fault.kind == "reset" else fault.status
+        self.requests.append(SeenRequest(self._now(), request.method, request.path, status))
         if fault is not None or job is None:
-            chosen = fault or THROTTLED
-            status = 0 if chosen.kind == "reset" else chosen.status
-            self.requests.append(SeenRequest(self._now(), request.method, request.path, status))
-            return await _sent(request, chosen, lambda: Fault.raw(b"data:" * 20))
-        self.requests.append(SeenRequest(self._now(), request.method, request.path, 200))
+            return await _sent(request, fault or THROTTLED, lambda: Fault.raw(b"data:" * 20))
+        return await self._streamed(request, job)
+
+    async def _streamed(self, request: web.Request, job: SimulatedJob) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         await response.write(f"data:connect success, now start to follow {job.job_id}\n\n".encode())
         began, sent = self._now(), 0
         while True:
-            lines, word = log_at(job, self._now()), job.status_at(self._now())[1]
+            lines, ended = log_at(job, self._now()), job.status_at(self._now())[1] in ENDED
             for line in lines[sent:]:
                 await response.write(f"data:{line}\n\n".encode())
             sent = len(lines)
-            if word in ENDED:
+            if ended:
                 return response
             if self._stream_seconds is not None and self._now() - began >= self._stream_seconds:
                 if request.transport is not None:
@@ -237,7 +266,7 @@ class Simulator:
                 return Fault.error(400, "InvalidParameter", "page_no or page_size is out of range.")
             model = request.query.get("model")
             return Fault.json(
-                _envelope(page_of(self._jobs.values(), self._now(), page_no, page_size, model))
+                envelope(page_of(self._jobs.values(), self._now(), page_no, page_size, model))
             )
 
         return await self._answer(request, answer, 0.0, deque())
@@ -272,10 +301,6 @@ class Simulator:
             if queue:
                 return queue.popleft()
         return None
-
-
-def _envelope(output: dict[str, Any]) -> dict[str, Any]:
-    return {"request_id": "00000000-0000-4000-8000-000000000000", "output": output}
 
 
 async def _sent(request: web.Request, chosen: Fault, answer: Callable[[], Fault]) -> web.StreamResponse:

@@ -472,15 +472,18 @@ def test_what_is_no_error_of_the_api_is_not_tried_again() -> None:
 def test_the_edges_of_the_policies_are_allowed() -> None:
     PollPolicy(initial=5.0, max_interval=5.0, multiplier=1.0, jitter=0.0)
     edge = RetryPolicy(attempts=1, initial=5.0, max_delay=5.0)
-    assert [RetryPolicy(wait=lambda _, d=d: d).delay(1, FAULT, 0.5) for d in (0.0, 0.5)] == [0.0, 0.5]
+    assert [RetryPolicy(wait=wait_fixed(d)).delay(1, FAULT, 0.5) for d in (0.0, 0.5)] == [0.0, 0.5]
     assert edge.delay(9, FAULT, 1.0) == 5.0
 
 
 def test_a_strategy_is_told_the_attempt_and_the_failure() -> None:
     told: list[RetryCallState] = []
 
-    RetryPolicy(wait=lambda state: told.append(state) or 1.0).delay(7, FAULT, 0.5)
+    def noting(state: RetryCallState) -> float:
+        told.append(state)
+        return 1.0
 
+    assert RetryPolicy(wait=noting).delay(7, FAULT, 0.5) == 1.0
     (state,) = told
     assert state.attempt_number == 7
     assert state.outcome is not None

@@ -44,7 +44,7 @@ HABITS: list[tuple[str, dict[str, Any]]] = [
     ("no decompression", {"auto_decompress": False}),
     ("trust_env", {"trust_env": True}),
 ]
-BASE_URL = {"base_url": "http://127.0.0.1:1/elsewhere/"}
+BASE_URL: dict[str, Any] = {"base_url": "http://127.0.0.1:1/elsewhere/"}
 if not OLD_AIOHTTP:
     HABITS.append(("a base_url", BASE_URL))
 

@@ -141,6 +141,11 @@ class Session:
             RuntimeError,  # a session or connector closed under the request
         ) as error:
             failure = self._broken(error)
+        except AttributeError as error:
+            # aiohttp 3.11 tries a dropped request again on the connector that closing has taken away.
+            if not self.closed:
+                raise
+            failure = self._broken(error)
         if self.closed:
             raise ClientClosedError("the client was closed during the request.")
         raise failure

@@ -231,11 +231,11 @@ async def test_an_error_beside_it_in_a_task_group_cancels_a_wait() -> None:
     async with nothing_left(), scene_at("asleep between polls") as scene:
         with pytest.raises(ExceptionGroup) as caught:
             async with asyncio.TaskGroup() as group:
-                wait = group.create_task(scene.client.wait_for_terminal("ft-2"))
+                scene.tasks.append(group.create_task(scene.client.wait_for_terminal("ft-2")))
                 await turns()
                 raise KeyError("beside")
         assert caught.group_contains(KeyError)
-        assert wait.cancelled()
+        assert scene.tasks[1].cancelled()
         assert not scene.tasks[0].done()
 
 
@@ -267,7 +267,7 @@ Receive: TypeAlias = Callable[[], Coroutine[Any, Any, dict[str, Any]]]
 
 
 class Application:
-    """An ASGI application that answers when the job of the path has ended, and stops when its caller does."""
+    """An ASGI application: answers when the job of the path has ended, stops when its caller goes."""
 
     def __init__(self, service: Simulator) -> None:
         self._service = service

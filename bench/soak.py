@@ -10,12 +10,12 @@ import argparse
 import asyncio
 import gc
 import logging
-import os
 import random
 import resource
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 import attrs
 
@@ -66,15 +66,17 @@ class Summary:
 
     def __str__(self) -> str:
         faults = dict(self.faults)
-        requests = faults.pop("requests", 0)
+        requests, missing = faults.pop("requests", 0), faults.pop("404", 0)
         before, middle, after = self.blocks
         lines = [
             f"waits {self.waits}: " + ", ".join(f"{count} {how}" for how, count in self.ends.most_common()),
             f"lost {self.lost}, wrong {len(self.wrong)}, leaked {sum((+self.leaked).values())}",
-            f"requests {requests}, of them gone wrong {sum(faults.values())}:",
+            f"requests {requests}, of them for jobs that never were {missing}, "
+            f"spoilt {sum(faults.values())}:",
             *(f"  {count:6} {kind}" for kind, count in sorted(faults.items())),
             f"gets and lists {self.calls}, of them failed after all tries {self.calls_failed}",
-            f"memory blocks {before} before, {middle} in the middle, {after} after; peak {self.peak_mb:.0f} MB",
+            f"memory blocks {before} before, {middle} in the middle, {after} after; "
+            f"peak {self.peak_mb:.0f} MB",
             f"{self.seconds:.1f} s, CPU {self.cpu:.1f} s, seed {self.storm.seed}",
             *(f"WRONG {what}" for what in self.wrong[:10]),
             *(f"LEAKED {count} {what}" for what, count in (+self.leaked).items()),
@@ -111,7 +113,7 @@ def _held() -> dict[str, int]:
     ours = sum(isinstance(each, Wait | Watch | FineTuneJob | FineTuneClient) for each in gc.get_objects())
     return {
         "tasks": len(asyncio.all_tasks()),
-        "file descriptors": len(os.listdir("/dev/fd")),
+        "file descriptors": len(tuple(Path("/dev/fd").iterdir())),
         "objects of ours": ours,
         "blocks": sys.getallocatedblocks(),
     }
@@ -222,8 +224,7 @@ class _Soak:
     # --- those who only look ----------------------------------------------------------------------------
 
     async def _read(self, client_number: int, client: FineTuneClient) -> None:
-        storm, dice = self._storm, random.Random(storm_seed := f"{self._storm.seed}:{client_number}")
-        del storm_seed
+        storm, dice = self._storm, random.Random(f"{self._storm.seed}:{client_number}")
         mine = range(client_number, storm.waits, storm.clients)
         while True:
             self._summary.calls += 2
@@ -236,7 +237,7 @@ class _Soak:
                 page = await client.list(1, 20)
                 if any(job.is_terminal and not self._is_true(_number(job), job) for job in page.jobs):
                     self._summary.wrong.append(f"list: {page!r}"[:300])
-            await asyncio.sleep(storm.span / 50)
+            await asyncio.sleep(storm.span / 10)
 
 
 class _Tolerant:
@@ -274,9 +275,13 @@ def storm_of(waits: int, seed: int) -> Storm:
 
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m bench.soak", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.soak", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--waits", type=int, default=10_000, help="how many at once (10000)")
-    parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="of the storm; else random")
+    parser.add_argument(
+        "--seed", type=int, default=random.randrange(10**6), help="of the storm; else random"
+    )
     parser.add_argument("--minutes", type=float, default=0.0, help="one storm after another for so long")
     options = parser.parse_args()
     logging.getLogger("dashscope_ft_async").addHandler(logging.NullHandler())

@@ -57,11 +57,6 @@ class Storm:
         """When the service goes away altogether, and when it is back."""
         return 0.5 * self.span, 0.56 * self.span
 
-    @property
-    def throttled_every(self) -> int:
-        """So many requests of a client after the last, a few are refused."""
-        return max(100, self.waits // self.clients // 2)
-
     def chance(self, *what: object) -> float:
         """A number in [0, 1), always the same for the same thing."""
         text = ":".join(map(str, (self.seed, *what)))
@@ -167,9 +162,8 @@ class Service:
         self._asked[client] += 1
         self._asked[path] += 1
         storm, attempt = self.storm, self._asked[path]
-        round_, place = divmod(self._asked[client], storm.throttled_every)
-        if round_ and place < _REFUSALS_IN_A_ROW:
-            return self._throttled(storm.chance("throttled", client, round_))
+        if _is_refused(self._asked[client]):
+            return self._throttled(storm.chance("throttled", client, self._asked[client]))
         fault = _drawn_fault(storm.chance(path, attempt))
         if what == "fine-tunes":
             return self._page(int(client), parse_qs(query), fault)
@@ -215,6 +209,12 @@ class Service:
         return self._told(
             "" if fault == "another job" else fault, b'%s"jobs":[%s]}}' % (head.encode(), rows)
         )
+
+
+def _is_refused(asked: int) -> bool:
+    """A few from the 100th, 200th, 400th, … request of a client on: each lowers the rate it has learned."""
+    volley = 100 << max(0, (asked // 100).bit_length() - 1)
+    return 0 <= asked - volley < _REFUSALS_IN_A_ROW
 
 
 def _drawn_fault(chance: float) -> str:

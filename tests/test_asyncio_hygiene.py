@@ -162,8 +162,9 @@ async def test_closing_during_anything_ends_every_wait_and_leaves_nothing(name: 
 
 async def test_closing_twice_at_once_is_safe() -> None:
     async with nothing_left(), scene_at("sweeping") as scene:
-        await asyncio.gather(scene.client.close(), scene.client.close())
-        ended = await asyncio.gather(*scene.tasks, return_exceptions=True)
+        async with asyncio.timeout(PROMPT):
+            await asyncio.gather(scene.client.close(), scene.client.close())
+            ended = await asyncio.gather(*scene.tasks, return_exceptions=True)
         assert {type(each) for each in ended} == {ClientClosedError}
 
 
@@ -197,8 +198,9 @@ async def test_nothing_blocks_the_loop(caplog: pytest.LogCaptureFixture) -> None
         left = asyncio.create_task(client.wait_for_terminal(service.add_job([(0, "RUNNING")])))
         await until(lambda: "watches=1" in repr(client))
         await client.close()
-        with pytest.raises(ClientClosedError):
-            await left
+        async with asyncio.timeout(PROMPT):
+            with pytest.raises(ClientClosedError):
+                await left
     assert len(paths) == 31
 
 

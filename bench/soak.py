@@ -71,12 +71,10 @@ class Summary:
         lines = [
             f"waits {self.waits}: " + ", ".join(f"{count} {how}" for how, count in self.ends.most_common()),
             f"lost {self.lost}, wrong {len(self.wrong)}, leaked {sum((+self.leaked).values())}",
-            f"requests {requests}, of them for jobs that never were {missing}, "
-            f"spoilt {sum(faults.values())}:",
+            f"requests {requests}, for jobs that never were {missing}, spoilt {sum(faults.values())}:",
             *(f"  {count:6} {kind}" for kind, count in sorted(faults.items())),
             f"gets and lists {self.calls}, of them failed after all tries {self.calls_failed}",
-            f"memory blocks {before} before, {middle} in the middle, {after} after; "
-            f"peak {self.peak_mb:.0f} MB",
+            f"memory blocks {before} before, {middle} amid, {after} after; peak {self.peak_mb:.0f} MB",
             f"{self.seconds:.1f} s, CPU {self.cpu:.1f} s, seed {self.storm.seed}",
             *(f"WRONG {what}" for what in self.wrong[:10]),
             *(f"LEAKED {count} {what}" for what, count in (+self.leaked).items()),
@@ -237,7 +235,7 @@ class _Soak:
                 page = await client.list(1, 20)
                 if any(job.is_terminal and not self._is_true(_number(job), job) for job in page.jobs):
                     self._summary.wrong.append(f"list: {page!r}"[:300])
-            await asyncio.sleep(storm.span / 10)
+            await asyncio.sleep(min(0.5, storm.span / 10))
 
 
 class _Tolerant:

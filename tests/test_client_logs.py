@@ -8,6 +8,7 @@ import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 
+import aiohttp
 import attrs
 import pytest
 from aiohttp import web
@@ -25,6 +26,7 @@ from dashscope_ft_async import (
 )
 from dashscope_ft_async.testing import Fault, Simulator
 from dashscope_ft_async.testing.scenario import SimulatedJob
+from tests.conftest import KEY
 
 pytestmark = pytest.mark.looptime
 
@@ -490,3 +492,44 @@ async def test_a_failing_log_hides_no_failure(fault: Fault) -> None:
 
     assert caught.value.log_lines == ()
     assert now() - began < 12
+
+
+async def test_lines_that_may_not_be_the_last_ones_are_not_taken_for_them() -> None:
+    async with Broken() as service, service.client() as client:
+        service.fault = Fault.json({"output": {"logs": ["line"] * 1000}})
+        with pytest.raises(JobFailedError) as caught:
+            await client.wait_for_success(service.add_job([(0, "FAILED")]))
+
+    assert caught.value.log_lines == ()
+
+
+# --- the simulator ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "query", ["offset=-1", "line=0", "line=1001", "offset=x"], ids=lambda query: query.replace("=", " ")
+)
+async def test_the_simulator_refuses_what_the_service_would(service: Simulator, query: str) -> None:
+    job_id = service.add_job()
+    async with (
+        aiohttp.ClientSession(headers={"Authorization": f"Bearer {KEY}"}) as session,
+        session.get(f"{service.base_url}/fine-tunes/{job_id}/logs?{query}") as answer,
+    ):
+        assert answer.status == 400
+
+
+async def test_a_stream_of_no_job_is_not_there(service: Simulator) -> None:
+    async with (
+        aiohttp.ClientSession(headers={"Authorization": f"Bearer {KEY}"}) as session,
+        session.get(f"{service.base_url}/fine-tunes/ft-nowhere/stream") as answer,
+    ):
+        assert answer.status == 404
+
+
+async def test_offsets_of_the_simulator_as_documented(service: Simulator, client: FineTuneClient) -> None:
+    job_id = service.add_job([(0, "SUCCEEDED")], log=[(0, f"line {n}") for n in range(20)])
+
+    page = await client.logs(job_id, offset=10, lines=5)
+
+    assert page.lines == tuple(f"line {n}" for n in range(10, 15))
+    assert page.total == 20

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
+import attrs
+
 from dashscope_ft_async._wire.envelope import (
     Json,
     count_of,
@@ -19,7 +21,7 @@ from dashscope_ft_async._wire.messages import Response
 from dashscope_ft_async._wire.pages import Row, ScannedPage
 from dashscope_ft_async._wire.structure import JSON_PAGE_FIELDS
 from dashscope_ft_async._wire.text import shown
-from dashscope_ft_async.models import FineTuneJob, JobPage
+from dashscope_ft_async.models import FineTuneJob, JobPage, JobStatus
 
 
 def decode_job(response: Response, job_id: str) -> FineTuneJob:
@@ -34,8 +36,11 @@ def job_in(response: Response) -> FineTuneJob:
     """The job an answer describes, whichever it is."""
     payload = payload_of(response)
     output = output_of(response, payload)
-    output = {**reason_around(payload), **output, "request_id": request_id_of(response, payload)}
-    return structured(response, output, FineTuneJob)
+    output = {**output, "request_id": request_id_of(response, payload)}
+    job = structured(response, output, FineTuneJob)
+    if job.status is JobStatus.FAILED:
+        return attrs.evolve(job, extra={**reason_around(payload), **job.extra})
+    return job
 
 
 def decode_page(response: Response, page_no: int, page_size: int) -> JobPage:

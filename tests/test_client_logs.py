@@ -149,10 +149,10 @@ async def test_the_runs_of_a_program_together_see_every_line_once(service: Simul
 async def test_lines_behind_the_completion_line_are_given_too(
     service: Simulator, client: FineTuneClient
 ) -> None:
-    log = [(1, "begun"), (20, COMPLETE), (20.5, "training usage 393216")]
+    log = [(1, "begun"), (15, COMPLETE), (25, "training usage 393216")]
     job_id = service.add_job(((0, "RUNNING"), (90_000, "SUCCEEDED")), log=log)
 
-    lines = await all_of(client.follow_logs(job_id))
+    lines = await all_of(client.follow_logs(job_id, poll=STEADY))
 
     assert lines == ["begun", COMPLETE, "training usage 393216"]
     assert now() < 120
@@ -376,6 +376,18 @@ async def test_whatever_a_stream_brings_no_line_is_lost_or_comes_twice(
         lines = await all_of(client.stream_events(job_id))
 
     assert sorted(line for line in lines if "##" not in line) == sorted(line for _, line in LOG)
+
+
+async def test_a_line_that_is_written_again_keeps_its_place_in_the_stream() -> None:
+    log = [(0, "a"), (0, " up"), (3600, "b"), (3600, " up"), (3600, "c"), (3600, "a")]
+    async with Odd() as service, service.client() as client:
+        service.pieces = (b"data: up\n\ndata:b\n\n", b"data: up\n\ndata:c\n\ndata:a\n\n")
+        service.hangs = True
+        async with aclosing(client.stream_events(service.add_job([(0, "RUNNING")], log=log))) as lines:
+            got = [await anext(lines) for _ in log]
+
+        assert got == [line for _, line in log]
+        assert now() < 60
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,7 @@ def test_a_copy_that_lags_repeats_nothing(base: int, behind: int) -> None:
 
     lagging = Log(lines[:-behind], base=base)
     assert drained(tail, lagging) == []
+    assert tail.count == 300
 
     log.lines.append("new")
     assert drained(tail, log) == ["new"]

@@ -158,6 +158,17 @@ async def test_lines_behind_the_completion_line_are_given_too(
     assert now() < 120
 
 
+async def test_a_line_that_comes_after_the_end_of_the_job_is_given_too(
+    service: Simulator, client: FineTuneClient
+) -> None:
+    log = [(1, "begun"), (35, "canceled by user")]
+    job_id = service.add_job(((0, "RUNNING"), (25, "CANCELED")), log=log)
+
+    lines = await all_of(client.follow_logs(job_id, poll=STEADY))
+
+    assert lines == ["begun", "canceled by user"]
+
+
 async def test_the_log_of_an_ended_job_takes_no_pause(service: Simulator, client: FineTuneClient) -> None:
     job_id = service.add_job(((0, "RUNNING"), (1, "SUCCEEDED")))
     await asyncio.sleep(10)

@@ -112,20 +112,19 @@ class Core:
 
     def _save(self, wait: Wait) -> WatchState:
         state, job = wait.state, wait.last_job
-        origin = state.origin
-        if origin is None:
-            now, clock = asyncio.get_running_loop().time(), datetime.now(UTC)
-            origin = WatchState(
-                job_id=wait.watch.job_id,
-                base_url=self._where.base_url,
-                workspace=self._where.workspace,
-                started=clock - timedelta(seconds=now - state.started),
-                deadline=None if state.deadline is None else _after(clock, state.deadline - now),
-            )
-        return attrs.evolve(
-            origin,
-            last_status=origin.last_status if job is None else job.raw_status,
-            failures=0 if state.trouble is None else state.trouble.attempts,
+        failures = 0 if state.trouble is None else state.trouble.attempts
+        if state.origin is not None:
+            last_status = state.origin.last_status if job is None else job.raw_status
+            return attrs.evolve(state.origin, last_status=last_status, failures=failures)
+        now, clock = asyncio.get_running_loop().time(), datetime.now(UTC)
+        return WatchState(
+            job_id=wait.watch.job_id,
+            base_url=self._where.base_url,
+            workspace=self._where.workspace,
+            started=clock - timedelta(seconds=now - state.started),
+            deadline=None if state.deadline is None else _after(clock, state.deadline - now),
+            last_status=None if job is None else job.raw_status,
+            failures=failures,
         )
 
     def _policy(self, poll: PollPolicy | None) -> WaitPolicy:

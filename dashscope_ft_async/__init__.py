@@ -17,6 +17,7 @@ from dashscope_ft_async.errors import (
     APITimeoutError,
     AuthenticationError,
     BadRequestError,
+    CheckpointError,
     ClientClosedError,
     ConfigurationError,
     ConflictError,
@@ -35,7 +36,17 @@ from dashscope_ft_async.errors import (
     WaitError,
     WaitTimeoutError,
 )
-from dashscope_ft_async.models import FineTuneJob, JobPage, JobStatus, WatchState
+from dashscope_ft_async.models import (
+    Checkpoint,
+    CheckpointStatus,
+    FineTuneJob,
+    JobPage,
+    JobStatus,
+    ValidationPage,
+    ValidationResult,
+    ValidationSample,
+    WatchState,
+)
 from dashscope_ft_async.policy import PollPolicy, RetryPolicy
 
 __all__ = [
@@ -46,6 +57,9 @@ __all__ = [
     "APITimeoutError",
     "AuthenticationError",
     "BadRequestError",
+    "Checkpoint",
+    "CheckpointError",
+    "CheckpointStatus",
     "ClientClosedError",
     "ConfigurationError",
     "ConflictError",
@@ -67,6 +81,9 @@ __all__ = [
     "RateLimitError",
     "RetryPolicy",
     "ServiceUnavailableError",
+    "ValidationPage",
+    "ValidationResult",
+    "ValidationSample",
     "WaitError",
     "WaitTimeoutError",
     "Waiting",

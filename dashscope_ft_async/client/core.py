@@ -62,6 +62,7 @@ class Core:
         self._list_gate = Gate(policy.retry, _WIDTH, max_rate)
         self._journal = Journal()
         self._hub: Hub | None = None
+        self._closing = asyncio.Event()
 
     @property
     def _retry(self) -> RetryPolicy:
@@ -158,6 +159,14 @@ class Core:
             told = endpoint_error(told, request, self._where.base_url)
         told.job_id = told.job_id or job_id
         raise told
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleep, but not beyond the end of the client: the next request will tell of it."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._closing.wait()
+        except TimeoutError:
+            pass
 
     async def _observed(self, job_id: str) -> FineTuneJob:
         """`_fetch`, and tell the gate: what a single call learns of the service, the waits know too."""

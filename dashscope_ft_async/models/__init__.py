@@ -6,7 +6,24 @@ this version does not know is kept in `FineTuneJob.extra`, a status word nobody 
 `JobStatus.UNRECOGNIZED`, and neither stops a program that waits.
 """
 
+from dashscope_ft_async.models.checkpoints import (
+    Checkpoint,
+    CheckpointStatus,
+    ValidationPage,
+    ValidationResult,
+    ValidationSample,
+)
 from dashscope_ft_async.models.job import FineTuneJob, JobPage, JobStatus
 from dashscope_ft_async.models.state import WatchState
 
-__all__ = ["FineTuneJob", "JobPage", "JobStatus", "WatchState"]
+__all__ = [
+    "Checkpoint",
+    "CheckpointStatus",
+    "FineTuneJob",
+    "JobPage",
+    "JobStatus",
+    "ValidationPage",
+    "ValidationResult",
+    "ValidationSample",
+    "WatchState",
+]

@@ -40,18 +40,22 @@ def payload_of(response: Response) -> Json:
 
 def output_of(response: Response, payload: Json) -> Json:
     """The object under ``output``; raises for an error in its place, and for anything else."""
+    return cast("Json", output_as(response, payload, "an object", dict))
+
+
+def output_as(response: Response, payload: Json, what: str, *kinds: type) -> object:
+    """What is under ``output``, if it is one of `kinds`; raises as `output_of` does, which names `what`."""
     for name in ("output", "data"):
         output = payload.get(name)
-        if isinstance(output, dict):
-            return cast("Json", output)
+        if isinstance(output, kinds):
+            return output
     code = text_of(payload.get("code"))
     if code is not None and code.strip().lower() not in _SUCCESS_CODES:
         raise status_error(response, payload)
     if isinstance(payload.get("error"), dict):
         raise status_error(response, payload)
-    # A list, a boolean or nothing: other endpoints answer so, this one does not.
     found = type(payload["output"]).__name__ if "output" in payload else "nothing"
-    raise malformed(response, f"expected an object, found {found} @ $.output")
+    raise malformed(response, f"expected {what}, found {found} @ $.output")
 
 
 def reason_around(payload: Json) -> Json:

@@ -341,7 +341,7 @@ async def test_a_stream_brings_lines_as_they_are_written(
 
     assert len(delays) == 30
     assert max(delays[2:]) < 1
-    assert len(asked(service, "logs")) <= 6
+    assert len(asked(service, "logs")) <= 8
 
 
 class Odd(Simulator):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn, Self
 from dashscope_ft_async._checks import checked, is_number
 from dashscope_ft_async._settings import Secret, settings
 from dashscope_ft_async._version import __version__
+from dashscope_ft_async.client.checkpoints import Checkpoints
 from dashscope_ft_async.client.crowds import Crowds
 from dashscope_ft_async.client.jobs import Jobs
 from dashscope_ft_async.client.logs import Logs
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["FineTuneClient", "Waiting"]
 
 
-class FineTuneClient(Jobs, Waits, Crowds, Logs):
+class FineTuneClient(Jobs, Waits, Crowds, Logs, Checkpoints):
     """An asyncio client of the fine-tuning API (``/api/v1/fine-tunes``) that waits well.
 
     Use it as ``async with FineTuneClient() as client``, or call `close`. It belongs to the event loop
@@ -141,3 +142,4 @@ class FineTuneClient(Jobs, Waits, Crowds, Logs):
         if self._hub is not None:
             await self._hub.close()
         await self._session.close()
+        self._closing.set()

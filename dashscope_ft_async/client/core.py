@@ -67,6 +67,7 @@ class Core:
         self._streams = 0
         self._journal = Journal()
         self._hub: Hub | None = None
+        self._closing = asyncio.Event()
 
     @property
     def _retry(self) -> RetryPolicy:
@@ -167,6 +168,14 @@ class Core:
             told = endpoint_error(told, request, self._where.base_url)
         told.job_id = told.job_id or job_id
         raise told
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleep, but not beyond the end of the client: the next request will tell of it."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._closing.wait()
+        except TimeoutError:
+            pass
 
     async def _observed(self, job_id: str) -> FineTuneJob:
         job = await self._told(lambda: self._fetch(job_id))

@@ -13,9 +13,9 @@ from dashscope_ft_async.testing.scenario import ENDED, Fault, Json, SimulatedJob
 Act: TypeAlias = Callable[[SimulatedJob, Mapping[str, str], float], Fault]
 """A job, the names in the path and the query, and the time, to the answer."""
 
-_STOPPING = 2.0
+_STOPPING = 1.0
 """Seconds from a cancel to CANCELED."""
-_EXPORTING = 2.0
+_EXPORTING = 0.5
 """Seconds that an export takes."""
 _KEPT = 15 * 86_400.0
 _CREATION_FIELDS = (

@@ -91,11 +91,10 @@ def _mappings(where: str, value: object) -> list[Json]:
 
 
 def _several(where: str, value: object) -> Sequence[object]:
-    if not isinstance(value, list | tuple) or not value:
-        raise ConfigurationError(
-            f"{where} must be a list with something in it, not {_shown(cast('object', value))}."
-        )
-    return cast("Sequence[object]", value)
+    given = cast("Sequence[object]", value) if isinstance(value, list | tuple) else ()
+    if not given:
+        raise ConfigurationError(f"{where} must be a list with something in it, not {_shown(value)}.")
+    return given
 
 
 def _mapping(where: str, value: object) -> Json:

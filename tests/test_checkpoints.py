@@ -377,6 +377,15 @@ async def test_an_outage_ends_the_wait_for_an_export(service: Simulator, client:
     assert "ModelUnavailable" in str(met.value.last_error)
 
 
+async def test_an_export_that_is_refused_is_told(service: Simulator, client: FineTuneClient) -> None:
+    job_id = service.add_job([(0, "QUEUING")])
+
+    with pytest.raises(NotFoundError):
+        await export(client, job_id)
+
+    assert exports(service) == 1
+
+
 @pytest.mark.looptime
 async def test_a_refusal_ends_the_wait_for_an_export(service: Simulator, client: FineTuneClient) -> None:
     job_id = service.add_job(DONE, faults=[TAKEN, Fault.error(401, "InvalidApiKey")])

@@ -19,6 +19,7 @@ from dashscope_ft_async._wire.envelope import (
 from dashscope_ft_async._wire.messages import Request, Response
 from dashscope_ft_async._wire.requests import job_id_of, page_query
 from dashscope_ft_async._wire.structure import CONVERTER
+from dashscope_ft_async._wire.text import shown
 from dashscope_ft_async.errors import ConfigurationError
 from dashscope_ft_async.models import (
     Checkpoint,
@@ -51,7 +52,7 @@ def export_request(job_id: str, checkpoint: str, model_name: str) -> Request:
     """``GET /fine-tunes/{job_id}/export/{checkpoint}``, which has an effect although it is a GET."""
     is_text = isinstance(cast("object", model_name), str)
     if not is_text or not model_name.strip() or not model_name.isprintable():
-        raise ConfigurationError(f"model_name must be text of one line, not {model_name!r}.")
+        raise ConfigurationError(f"model_name must be text of one line, not {shown(repr(model_name))}.")
     query = urlencode({"model_name": model_name})
     return Request("GET", f"{_path(job_id)}/export/{quote(checkpoint, safe='')}?{query}")
 

@@ -96,7 +96,10 @@ def validation_details(job: SimulatedJob, asked: Mapping[str, str], now: float) 
     name = asked["checkpoint"]
     if name not in dict(_saved(job, now)):
         return Fault.error(404, "NotFound", "Not found!")
-    page_no, page_size = int(asked.get("page_no", "1")), int(asked.get("page_size", "10"))
+    try:
+        page_no, page_size = int(asked.get("page_no", "1")), int(asked.get("page_size", "10"))
+    except ValueError:
+        return Fault.error(400, "InvalidParameter", "page_no or page_size is no number.")
     sample = {
         "video_path": f"https://example.com/{name}.mp4",
         "prompt": "a cat",

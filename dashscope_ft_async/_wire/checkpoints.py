@@ -7,6 +7,7 @@ from urllib.parse import quote, urlencode
 
 import attrs
 
+from dashscope_ft_async._text import shown
 from dashscope_ft_async._wire.envelope import (
     Json,
     count_of,
@@ -18,8 +19,7 @@ from dashscope_ft_async._wire.envelope import (
 )
 from dashscope_ft_async._wire.messages import Request, Response
 from dashscope_ft_async._wire.requests import job_id_of, page_query
-from dashscope_ft_async._wire.structure import CONVERTER
-from dashscope_ft_async._wire.text import shown
+from dashscope_ft_async._wire.structure import converter
 from dashscope_ft_async.errors import ConfigurationError
 from dashscope_ft_async.models import (
     Checkpoint,
@@ -140,7 +140,7 @@ def _opened(kind: type[_T], row: Json, **fixed: object) -> _T:
         if name not in row:
             continue
         try:
-            read[name] = CONVERTER.structure(row[name], rule)
+            read[name] = converter().structure(row[name], rule)
         except (TypeError, ValueError):
             extra[name] = row[name]
     return kind(**read, **cast("Json", fixed), extra=extra)

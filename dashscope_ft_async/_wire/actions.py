@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import cast
+from typing import TypeGuard, cast
 from urllib.parse import quote
 
 import orjson
@@ -91,10 +91,13 @@ def _mappings(where: str, value: object) -> list[Json]:
 
 
 def _several(where: str, value: object) -> Sequence[object]:
-    given = cast("Sequence[object]", value) if isinstance(value, list | tuple) else ()
-    if not given:
+    if not _is_list(value) or not value:
         raise ConfigurationError(f"{where} must be a list with something in it, not {_shown(value)}.")
-    return given
+    return value
+
+
+def _is_list(value: object) -> TypeGuard[Sequence[object]]:
+    return isinstance(value, list | tuple)
 
 
 def _mapping(where: str, value: object) -> Json:
@@ -117,9 +120,8 @@ def _plain(where: str, value: object) -> object:
             return value
         case Mapping():
             return _mapping(where, cast("object", value))
-        case list() | tuple():
-            items = cast("Sequence[object]", value)
-            return [_plain(f"{where}[{n}]", item) for n, item in enumerate(items)]
+        case _ if _is_list(value):
+            return [_plain(f"{where}[{n}]", item) for n, item in enumerate(value)]
         case _:
             raise ConfigurationError(f"{where} cannot be written as JSON: {_shown(value)}.")
 

@@ -72,8 +72,10 @@ class Checkpoints(Core):
 
         The request (``GET /fine-tunes/{job_id}/export/{checkpoint}``) has an effect, so it is sent again
         only where the first certainly did nothing, or where the service answers that it did not accept
-        it. Where its answer was lost, the checkpoint is looked at: an export that has begun is waited
-        for. The wait is paced by `poll` and sits out transient trouble. Cancelling stops no export.
+        it. (A request on a connection that turns out to be dead is sent anew by aiohttp without a word.)
+        Where its answer was lost, the checkpoint is looked at: an export that has begun is waited for,
+        and one that is not seen to have begun is raised as the error it met. The wait is paced by `poll`
+        and sits out transient trouble. Cancelling stops no export.
 
         Args:
             job: Id of the job, or a snapshot of it.

@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[1] / PACKAGE
 
 FLOORS = (
     {"models", "_version", "_text"},
-    {"errors"},
-    {"_checks"},
+    {"errors", "hooks"},
+    {"_checks", "_telling"},
     {"_wire", "policy", "_settings"},
     {"gate", "_journal", "_roster", "_watch"},
     {"session", "_retrying", "_lister"},
@@ -33,7 +33,7 @@ DOORS = {
     "click": {"cli"},
     "rich": {"cli"},
 }
-PURE = {"models", "_text", "_checks", "errors", "_wire", "policy", "gate", "_roster"}
+PURE = {"models", "hooks", "_text", "_checks", "errors", "_wire", "policy", "gate", "_roster"}
 CLOCKS_AND_CHANCE = {"asyncio", "time", "random", "socket"}
 
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")

@@ -5,16 +5,18 @@ Its methods live in wings, one per concern, over the one core they share.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from dashscope_ft_async._checks import checked, is_number
 from dashscope_ft_async._settings import Secret, settings
+from dashscope_ft_async._telling import telling
 from dashscope_ft_async._version import __version__
 from dashscope_ft_async.client.crowds import Crowds
 from dashscope_ft_async.client.jobs import Jobs
 from dashscope_ft_async.client.waits import Waits
 from dashscope_ft_async.errors import ConfigurationError
+from dashscope_ft_async.hooks import Hook
 from dashscope_ft_async.policy import PollPolicy, RetryPolicy, WaitPolicy
 from dashscope_ft_async.session import Session, Ssl
 
@@ -53,6 +55,8 @@ class FineTuneClient(Jobs, Waits, Crowds):
         ssl: An `ssl.SSLContext` (for a private CA) or an `aiohttp.Fingerprint`. Verification cannot be
             switched off.
         trace_configs: aiohttp tracing; it sees the request headers and so the key.
+        hooks: Told of requests, retries, throttling, changes and waits: callables that take one event of
+            `dashscope_ft_async.hooks`.
         allow_insecure_http: Allow plain ``http://`` to hosts other than this machine.
 
     Raises:
@@ -75,6 +79,7 @@ class FineTuneClient(Jobs, Waits, Crowds):
         proxy: str | None = None,
         ssl: Ssl | None = None,
         trace_configs: Sequence[aiohttp.TraceConfig] | None = None,
+        hooks: Iterable[Hook] = (),
         allow_insecure_http: bool = False,
     ) -> None:
         # What is raised from here on keeps this frame, and whoever logs it may log the frame's variables.
@@ -95,6 +100,7 @@ class FineTuneClient(Jobs, Waits, Crowds):
             checked(retry or RetryPolicy(), RetryPolicy, "retry"),
             timeout,
         )
+        tell = telling(hooks)
         where = settings(
             api_key=secret,
             base_url=base_url,
@@ -110,8 +116,9 @@ class FineTuneClient(Jobs, Waits, Crowds):
             proxy=proxy,
             ssl=ssl,
             trace_configs=trace_configs,
+            tell=tell,
         )
-        super().__init__(connection, policy, coalesce=bool(coalesce), max_rate=max_rate)
+        super().__init__(connection, policy, coalesce=bool(coalesce), max_rate=max_rate, tell=tell)
 
     def __repr__(self) -> str:
         if not hasattr(self, "_hub"):  # refused, and shown as a variable of a traceback

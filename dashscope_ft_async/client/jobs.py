@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
-from dashscope_ft_async._retrying import retried
 from dashscope_ft_async._wire import decode_page, job_id_of, page_request
 from dashscope_ft_async.client.core import Core
 from dashscope_ft_async.models import FineTuneJob, JobPage
@@ -29,7 +28,7 @@ class Jobs(Core):
             ClientClosedError: the client is closed.
         """
         job_id = job_id_of(job)
-        return await retried(lambda: self._observed(job_id), self._retry)
+        return await self._call("get", job_id, lambda: self._observed(job_id))
 
     async def list(self, page_no: int = 1, page_size: int = 10, *, model: str | None = None) -> JobPage:
         """One page of the account's jobs (``GET /fine-tunes``), each a whole snapshot.
@@ -52,7 +51,7 @@ class Jobs(Core):
             self._journal.listed(page)
             return page
 
-        return await retried(once, self._retry)
+        return await self._call("list", None, once)
 
     def iter_jobs(
         self, *, model: str | None = None, page_size: int = 100

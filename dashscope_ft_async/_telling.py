@@ -8,6 +8,7 @@ import itertools
 import logging
 from collections.abc import Iterable
 from contextvars import ContextVar
+from typing import cast
 
 from dashscope_ft_async.errors import ConfigurationError
 from dashscope_ft_async.hooks import Event, Hook
@@ -43,7 +44,7 @@ class Telling:
 
 def telling(hooks: Iterable[Hook]) -> Telling | None:
     """Who tells `hooks`; `None` for none. Raises `ConfigurationError` for what is no hook."""
-    if not isinstance(hooks, Iterable):
+    if not isinstance(cast("object", hooks), Iterable):
         raise ConfigurationError("hooks must be a list of callables that take one event.")
     given = tuple(hooks)
     for hook in given:

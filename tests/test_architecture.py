@@ -20,7 +20,7 @@ FLOORS = (
     {"hub"},
     {"_crowd"},
     {"client"},
-    {"testing"},
+    {"testing", "otel"},
     {"cli"},
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
@@ -32,6 +32,9 @@ DOORS = {
     "tenacity": {"policy", "_retrying"},
     "click": {"cli"},
     "rich": {"cli"},
+    "opentelemetry": {"otel"},
+    "pytest": {"testing"},
+    "pytest_asyncio": {"testing"},
 }
 PURE = {"models", "hooks", "_text", "_checks", "errors", "_wire", "policy", "gate", "_roster"}
 CLOCKS_AND_CHANCE = {"asyncio", "time", "random", "socket"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import subprocess
 import sys
@@ -63,14 +64,17 @@ def test_the_pytest_examples_pass_as_a_users_test_file(tmp_path: Path) -> None:
     page = (ROOT / "docs/how-to/test-your-code.md").read_text(encoding="utf-8")
     blocks = re.findall(r"<!-- skip: next -->\n\n```python\n(.*?)```", page, re.DOTALL)
     (tmp_path / "test_user.py").write_text("\n".join(blocks), encoding="utf-8")
+    conftest = re.findall(r"<!-- conftest.py -->\n\n```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "conftest.py").write_text("\n".join(conftest), encoding="utf-8")
     (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_mode = auto\n", encoding="utf-8")
 
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
         cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
 
-    assert "2 passed" in ran.stdout, ran.stdout
+    assert "3 passed" in ran.stdout, ran.stdout
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

@@ -1,5 +1,6 @@
 """Who gets the same client, when it is closed, and that nothing outlives its loop."""
 
+# pyright: reportPrivateUsage=false
 from __future__ import annotations
 
 import asyncio
@@ -25,7 +26,7 @@ from dashscope_ft_async.client import shared as room
 from dashscope_ft_async.testing import Simulator
 from tests.conftest import KEY
 
-HERE = {"base_url": "https://host.example", "workspace": "llm-w"}
+HERE: dict[str, Any] = {"base_url": "https://host.example", "workspace": "llm-w"}
 
 
 def entries() -> int:
@@ -49,17 +50,20 @@ def other_hook(_: object) -> None: ...
 # --- who shares -------------------------------------------------------------------------------------
 
 
+ALIKE: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    (HERE, HERE),
+    (HERE, HERE | {"base_url": "https://host.example/api/v1/"}),
+    ({"region": "cn-beijing"}, {"base_url": "https://dashscope.aliyuncs.com/api/v1"}),
+    ({}, {"region": "ap-southeast-1"}),
+    (HERE, HERE | {"timeout": 30, "poll": PollPolicy(), "retry": None, "hooks": [], "max_rate": None}),
+    (HERE | {"hooks": [hook]}, HERE | {"hooks": (hook,)}),
+    (HERE | {"poll": PollPolicy(initial=1)}, HERE | {"poll": PollPolicy(initial=1.0)}),
+]
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
-    [
-        (HERE, HERE),
-        (HERE, HERE | {"base_url": "https://host.example/api/v1/"}),
-        ({"region": "cn-beijing"}, {"base_url": "https://dashscope.aliyuncs.com/api/v1"}),
-        ({}, {"region": "ap-southeast-1"}),
-        (HERE, HERE | {"timeout": 30, "poll": PollPolicy(), "retry": None, "hooks": [], "max_rate": None}),
-        (HERE | {"hooks": [hook]}, HERE | {"hooks": (hook,)}),
-        (HERE | {"poll": PollPolicy(initial=1)}, HERE | {"poll": PollPolicy(initial=1.0)}),
-    ],
+    ALIKE,
     ids=["the same", "another form", "region and host", "default region", "defaults", "hooks", "policies"],
 )
 async def test_who_asks_alike_gets_the_same_client(one: Any, other: Any) -> None:
@@ -86,7 +90,7 @@ async def test_who_asks_alike_gets_the_same_client(one: Any, other: Any) -> None
     ids=lambda other: next(iter(other)),
 )
 async def test_who_asks_otherwise_gets_another(other: Any) -> None:
-    given = {"api_key": KEY, **HERE, "hooks": [hook]}
+    given: dict[str, Any] = {"api_key": KEY, **HERE, "hooks": [hook]}
     async with shared_client(**given) as first, shared_client(**(given | other)) as second:
         assert first is not second
         async with shared_client(**(given | other)) as third:
@@ -244,7 +248,7 @@ async def test_leaving_in_another_loop_is_refused() -> None:
 
     def elsewhere() -> None:
         with pytest.raises(ConfigurationError, match="another event loop"):
-            asyncio.run(sharing.__aexit__(None, None, None))  # type: ignore[arg-type]  # pyright: ignore
+            asyncio.run(sharing.__aexit__(None, None, None))  # pyright: ignore
 
     await asyncio.to_thread(elsewhere)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import inspect
 import os
 import re
 import subprocess
@@ -55,6 +57,7 @@ def real_service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
 @pytest.mark.usefixtures("real_service")
 def test_every_example_of_the_page_runs(page: Path) -> None:
     document = SYBIL.parse(page)
+    document.namespace["__name__"] = "example"  # aiohttp.web.AppKey asks which module makes it
 
     for example in document.examples():
         example.evaluate()
@@ -75,6 +78,23 @@ def test_the_pytest_examples_pass_as_a_users_test_file(tmp_path: Path) -> None:
     )  # fmt: skip
 
     assert "3 passed" in ran.stdout, ran.stdout
+
+
+@pytest.mark.usefixtures("real_service")
+async def test_the_cells_of_the_notebook_run_one_after_the_other(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    page = (ROOT / "docs/how-to/build-a-pipeline.md").read_text(encoding="utf-8")
+    cells = re.findall(r"<!-- skip: next -->\n\n```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, object] = {}
+
+    for cell in cells:
+        ran = eval(compile(cell, "cell", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), names)
+        if inspect.iscoroutine(ran):
+            await ran
+
+    assert capsys.readouterr().out == "SUCCEEDED\n0:00:00\n"
+    assert len(cells) == 3
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

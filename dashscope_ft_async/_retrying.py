@@ -1,17 +1,14 @@
-"""A single call, tried again by tenacity, and told to hooks where there are some."""
+"""A single call, tried again by tenacity."""
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 
-from dashscope_ft_async._telling import CALL, NUMBERS, Telling
 from dashscope_ft_async.errors import APIError
-from dashscope_ft_async.hooks import CallEnded, CallStarted, Retrying
 from dashscope_ft_async.policy import RetryPolicy, may_try_again
 
 _T = TypeVar("_T")
@@ -51,35 +48,3 @@ async def retried(
         reraise=True,
     )
     return await retrying(again)
-
-
-async def retried_and_told(
-    once: Callable[[], Awaitable[_T]], retry: RetryPolicy, tell: Telling, name: str, job_id: str | None
-) -> _T:
-    """`retried`, with the call, its requests and its pauses told."""
-    loop, call, error = asyncio.get_running_loop(), next(NUMBERS), None
-
-    def pausing(state: RetryCallState) -> None:
-        failed = state.outcome and state.outcome.exception()
-        tell(
-            Retrying(
-                call=call,
-                wait=None,
-                job_id=job_id,
-                attempt=state.attempt_number,
-                seconds=state.upcoming_sleep,
-                error=failed or APIError(),
-            )
-        )
-
-    tell(CallStarted(call=call, name=name, job_id=job_id))
-    began, outside = loop.time(), CALL.set(call)
-    try:
-        return await retried(once, retry, pausing)
-    except BaseException as met:
-        error = met
-        raise
-    finally:
-        CALL.reset(outside)
-        tell(CallEnded(call=call, name=name, job_id=job_id, seconds=loop.time() - began, error=error))
-        error = None  # or it and this frame would hold each other

@@ -21,12 +21,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from heapq import heapify, heappop, heappush
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from dashscope_ft_async._journal import Journal
 from dashscope_ft_async._lister import FetchPage, Lister
 from dashscope_ft_async._roster import WORTH, Roster, is_backward, unlisted_for
-from dashscope_ft_async._telling import NUMBERS, Telling
 from dashscope_ft_async._watch import Wait, Watch
 from dashscope_ft_async._wire import Row, ScannedPage
 from dashscope_ft_async.errors import (
@@ -35,7 +34,6 @@ from dashscope_ft_async.errors import (
     ConfigurationError,
 )
 from dashscope_ft_async.gate import Gate
-from dashscope_ft_async.hooks import Retrying, StatusChanged, WaitEnded, WaitStarted
 from dashscope_ft_async.models import FineTuneJob
 from dashscope_ft_async.policy import (
     TIMER_SLACK,
@@ -48,6 +46,9 @@ from dashscope_ft_async.policy import (
     gave_up,
     next_step,
 )
+
+if TYPE_CHECKING:
+    from dashscope_ft_async._telling import Telling
 
 Fetch: TypeAlias = Callable[[str], Awaitable[FineTuneJob]]
 
@@ -65,7 +66,7 @@ class Hub:
     `fetch` makes one attempt to get a job, `fetch_page` one to get a page of the list (`None`: the list is
     not used); both raise our errors. `fetch` is never under way twice for one job. The list has a gate
     of its own: where it is throttled, single polls go on. `uniform` gives the random numbers in [0, 1)
-    that jitter is made of. `tell` has hooks that want to know.
+    that jitter is made of. `hooks` want to know of waits and changes.
     """
 
     def __init__(
@@ -77,10 +78,10 @@ class Hub:
         fetch_page: FetchPage | None = None,
         list_gate: Gate | None = None,
         uniform: Callable[[], float] = random.random,
-        tell: Telling | None = None,
+        hooks: Telling | None = None,
     ) -> None:
         self._fetch = fetch
-        self._tell_hooks = tell
+        self._hooks = hooks
         self._gate = gate
         self._lister = fetch_page and Lister(fetch_page, list_gate or gate, gate, journal, uniform)
         self._sweep: asyncio.Task[None] | None = None
@@ -132,9 +133,8 @@ class Hub:
             watch.due = min(watch.due, due)
         self._plan(watch)
         self._arm()
-        if self._tell_hooks is not None:
-            wait.number = next(NUMBERS)
-            self._tell_hooks(WaitStarted(wait=wait.number, job_id=job_id))
+        if self._hooks is not None:
+            self._hooks.wait_started(wait)
         return wait
 
     def leave(self, wait: Wait) -> None:
@@ -151,8 +151,8 @@ class Hub:
                 watch.poll.cancel()
         if not self._watches:
             self._rest()
-        if self._tell_hooks is not None:
-            self._tell_hooks(_end_of(wait, self._loop.time()))
+        if self._hooks is not None:
+            self._hooks.wait_ended(wait, self._loop.time())
 
     async def close(self) -> None:
         """End every wait with `ClientClosedError` and every poll under way; then nothing is left."""
@@ -315,11 +315,9 @@ class Hub:
 
     def _note(self, watch: Watch, job: FineTuneJob, mark: object, began: float, now: float) -> None:
         first = watch.waits[0].state
-        before = watch.last_job
-        self._journal.answered(job, before, now, first.started, first.polls + 1)
-        if self._tell_hooks is not None and (before is None or before.raw_status != job.raw_status):
-            unseen = None if before is None else now - watch.seen_at
-            self._tell_hooks(StatusChanged(job=job, before=before, unseen=unseen))
+        self._journal.answered(job, watch.last_job, now, first.started, first.polls + 1)
+        if self._hooks is not None:
+            self._hooks.seen(job, watch.last_job, now - watch.seen_at)
         watch.last_job, watch.seen_at, watch.mark = job, began, mark
 
     def _tell(self, watch: Watch, outcome: Outcome, now: float, u: float) -> None:
@@ -337,8 +335,8 @@ class Hub:
             case Sleep(seconds, state):
                 wait.state = state
                 wait.due = now + seconds
-                if self._tell_hooks is not None and isinstance(outcome, BaseException):
-                    self._tell_hooks(_another_try(wait, outcome, seconds))
+                if self._hooks is not None and isinstance(outcome, BaseException):
+                    self._hooks.wait_failed(wait, outcome, seconds)
             case Done(job):
                 wait.resolve(job)
                 self.leave(wait)
@@ -464,32 +462,6 @@ class Hub:
             listed, watch.listed, watch.queued = watch.listed, None, False
             if listed is not None and watch.waits:
                 self._tell(watch, listed, now, 0.0)
-
-
-def _another_try(wait: Wait, error: BaseException, seconds: float) -> Retrying:
-    trouble = wait.state.trouble
-    return Retrying(
-        call=None,
-        wait=wait.number,
-        job_id=wait.watch.job_id,
-        attempt=0 if trouble is None else trouble.attempts,
-        seconds=seconds,
-        error=error,
-    )
-
-
-def _end_of(wait: Wait, now: float) -> WaitEnded:
-    ended = wait.ended
-    known = ended.done() and not ended.cancelled()
-    error = ended.exception() if known else None
-    return WaitEnded(
-        wait=wait.number,
-        job_id=wait.watch.job_id,
-        seconds=now - wait.state.started,
-        polls=wait.state.polls + (known and error is None),
-        job=ended.result() if known and error is None else None,
-        error=error,
-    )
 
 
 def _is_ended(row: Row) -> bool:

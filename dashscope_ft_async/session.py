@@ -17,14 +17,13 @@ import ssl as ssl_module
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp import http_exceptions
 
 from dashscope_ft_async._settings import Settings
-from dashscope_ft_async._telling import CALL, Telling
 from dashscope_ft_async._text import redact, shown
 from dashscope_ft_async._wire import BODY_LIMIT, HEADERS_READ, Request, Response, inflate, too_large
 from dashscope_ft_async.errors import (
@@ -34,7 +33,9 @@ from dashscope_ft_async.errors import (
     ClientClosedError,
     ConfigurationError,
 )
-from dashscope_ft_async.hooks import RequestFinished
+
+if TYPE_CHECKING:
+    from dashscope_ft_async._telling import Telling
 
 Ssl: TypeAlias = ssl_module.SSLContext | aiohttp.Fingerprint
 
@@ -63,10 +64,10 @@ class Session:
         proxy: str | None = None,
         ssl: Ssl | None = None,
         trace_configs: Sequence[aiohttp.TraceConfig] | None = None,
-        tell: Telling | None = None,
+        hooks: Telling | None = None,
     ) -> None:
         self._settings = settings
-        self._tell_hooks = tell
+        self._hooks = hooks
         self.closed = False
         """Whether `close` was called."""
         if borrowed is not None:
@@ -123,7 +124,7 @@ class Session:
         """
         self.check_usable()
         failure: APIError
-        began = 0.0 if self._tell_hooks is None else asyncio.get_running_loop().time()
+        began = 0.0 if self._hooks is None else asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(self._timeout):
                 response = await self._exchange(request)
@@ -134,8 +135,7 @@ class Session:
             failure = error.with_traceback(None)
         except asyncio.CancelledError as cancelled:
             # A time-out around us chains it, and the frames it went through hold the request's headers.
-            if self._tell_hooks is not None:
-                self._finished(request, began, None, "CancelledError")
+            self._tell(request, began, None, "CancelledError")
             raise cancelled.with_traceback(None) from None
         except (
             aiohttp.ClientError,
@@ -145,32 +145,17 @@ class Session:
         ) as error:
             failure = self._broken(error)
         else:
-            if self._tell_hooks is not None:
-                self._finished(request, began, response.status, None)
+            self._tell(request, began, response.status, None)
             return response
-        if self._tell_hooks is not None:
-            self._finished(request, began, None, type(failure).__name__)
+        self._tell(request, began, None, type(failure).__name__)
         if self.closed:
             raise ClientClosedError("the client was closed during the request.")
         raise failure
 
-    def _finished(self, request: Request, began: float, status: int | None, error: str | None) -> None:
-        if self._tell_hooks is None:
-            return
-        where = urlsplit(self._settings.base_url)
-        self._tell_hooks(
-            RequestFinished(
-                call=CALL.get(),
-                method=request.method,
-                template=request.template,
-                job_id=request.job_id,
-                host=where.hostname or "",
-                port=where.port or (443 if where.scheme == "https" else 80),
-                seconds=asyncio.get_running_loop().time() - began,
-                status=status,
-                error=error,
-            )
-        )
+    def _tell(self, request: Request, began: float, status: int | None, error: str | None) -> None:
+        if self._hooks is not None:
+            seconds = asyncio.get_running_loop().time() - began
+            self._hooks.request(request, self._settings.base_url, seconds, status, error)
 
     async def _exchange(self, request: Request) -> Response:
         async with self._session().request(

@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, NoReturn, Self
 
 from dashscope_ft_async._checks import checked, is_number
 from dashscope_ft_async._settings import Secret, settings
-from dashscope_ft_async._telling import telling
 from dashscope_ft_async._version import __version__
 from dashscope_ft_async.client.crowds import Crowds
 from dashscope_ft_async.client.jobs import Jobs
 from dashscope_ft_async.client.waits import Waits
 from dashscope_ft_async.errors import ConfigurationError
-from dashscope_ft_async.hooks import Hook
 from dashscope_ft_async.policy import PollPolicy, RetryPolicy, WaitPolicy
 from dashscope_ft_async.session import Session, Ssl
 
 if TYPE_CHECKING:
     import aiohttp
+
+    from dashscope_ft_async._telling import Telling
+    from dashscope_ft_async.hooks import Hook
 
 __all__ = ["FineTuneClient"]
 
@@ -100,7 +101,7 @@ class FineTuneClient(Jobs, Waits, Crowds):
             checked(retry or RetryPolicy(), RetryPolicy, "retry"),
             timeout,
         )
-        tell = telling(hooks)
+        told = _telling(hooks)
         where = settings(
             api_key=secret,
             base_url=base_url,
@@ -116,9 +117,9 @@ class FineTuneClient(Jobs, Waits, Crowds):
             proxy=proxy,
             ssl=ssl,
             trace_configs=trace_configs,
-            tell=tell,
+            hooks=told,
         )
-        super().__init__(connection, policy, coalesce=bool(coalesce), max_rate=max_rate, tell=tell)
+        super().__init__(connection, policy, coalesce=bool(coalesce), max_rate=max_rate, hooks=told)
 
     def __repr__(self) -> str:
         if not hasattr(self, "_hub"):  # refused, and shown as a variable of a traceback
@@ -152,3 +153,11 @@ class FineTuneClient(Jobs, Waits, Crowds):
         if self._hub is not None:
             await self._hub.close()
         await self._session.close()
+
+
+def _telling(hooks: Iterable[Hook]) -> Telling | None:
+    if hooks == () or hooks == []:
+        return None
+    from dashscope_ft_async._telling import Telling
+
+    return Telling(hooks)

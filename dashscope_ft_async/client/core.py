@@ -5,24 +5,25 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 
 from dashscope_ft_async._checks import check_timeout, checked
 from dashscope_ft_async._journal import Journal
-from dashscope_ft_async._retrying import retried, retried_and_told
+from dashscope_ft_async._retrying import retried
 from dashscope_ft_async._roster import PAGE_SIZE
-from dashscope_ft_async._telling import Telling
 from dashscope_ft_async._watch import Wait
 from dashscope_ft_async._wire import ScannedPage, decode_job, job_request, page_request, scan_page
 from dashscope_ft_async.errors import APIError
 from dashscope_ft_async.gate import Gate
-from dashscope_ft_async.hooks import Throttled
 from dashscope_ft_async.hub import Hub
 from dashscope_ft_async.models import FineTuneJob
 from dashscope_ft_async.policy import PollPolicy, RetryPolicy, WaitPolicy
 from dashscope_ft_async.session import Session
+
+if TYPE_CHECKING:
+    from dashscope_ft_async._telling import Telling
 
 _T = TypeVar("_T")
 
@@ -41,14 +42,16 @@ class Core:
         *,
         coalesce: bool,
         max_rate: float | None,
-        tell: Telling | None,
+        hooks: Telling | None,
     ) -> None:
         self._session = session
         self._policy_of_all = policy
         self._coalesce = coalesce
-        self._tell_hooks = tell
-        self._gate = Gate(policy.retry, _WIDTH, max_rate, _throttled(tell, pages=False))
-        self._list_gate = Gate(policy.retry, _WIDTH, max_rate, _throttled(tell, pages=True))
+        self._hooks = hooks
+        self._gate = Gate(policy.retry, _WIDTH, max_rate, None if hooks is None else hooks.throttled)
+        self._list_gate = Gate(
+            policy.retry, _WIDTH, max_rate, None if hooks is None else hooks.pages_throttled
+        )
         self._journal = Journal()
         self._hub: Hub | None = None
 
@@ -75,15 +78,15 @@ class Core:
                 self._journal,
                 fetch_page=self._fetch_page if self._coalesce else None,
                 list_gate=self._list_gate,
-                tell=self._tell_hooks,
+                hooks=self._hooks,
             )
         return self._hub
 
     def _call(self, name: str, job_id: str | None, once: Callable[[], Awaitable[_T]]) -> Awaitable[_T]:
         """`once` as the single call `name`: tried again while that may help, and told to hooks."""
-        if self._tell_hooks is None:
+        if self._hooks is None:
             return retried(once, self._retry)
-        return retried_and_told(once, self._retry, self._tell_hooks, name, job_id)
+        return self._hooks.call(name, job_id, once, self._retry)
 
     async def _fetch(self, job_id: str) -> FineTuneJob:
         try:
@@ -109,12 +112,6 @@ class Core:
             raise outcome
         self._journal.met(outcome)
         return outcome
-
-
-def _throttled(tell: Telling | None, *, pages: bool) -> Callable[[float, float], None] | None:
-    if tell is None:
-        return None
-    return lambda seconds, rate: tell(Throttled(seconds=seconds, rate=rate, pages=pages))
 
 
 def deadline_after(timeout: float | None) -> float | None:

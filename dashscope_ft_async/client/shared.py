@@ -9,17 +9,16 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
 from weakref import WeakKeyDictionary, WeakSet
 
-import attrs
-
 from dashscope_ft_async._settings import Secret, Settings, settings
 from dashscope_ft_async.client import FineTuneClient
 from dashscope_ft_async.errors import ConfigurationError
-from dashscope_ft_async.hooks import Hook
 from dashscope_ft_async.policy import PollPolicy, RetryPolicy
 from dashscope_ft_async.session import Ssl
 
 if TYPE_CHECKING:
     import aiohttp
+
+    from dashscope_ft_async.hooks import Hook
 
 
 class Options(TypedDict, total=False):
@@ -43,14 +42,14 @@ _DEFAULTS = {
 }
 
 
-@attrs.define(eq=False)
 class _Shared:
     """A client and how many are in."""
 
-    client: FineTuneClient
-    where: Settings
-    options: dict[str, Any]
-    users: int = 0
+    def __init__(self, client: FineTuneClient, where: Settings, options: dict[str, Any]) -> None:
+        self.client = client
+        self.where = where
+        self.options = options
+        self.users = 0
 
     def serves(self, where: Settings, options: dict[str, Any]) -> bool:
         ours = self.where

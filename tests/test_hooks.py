@@ -138,6 +138,7 @@ async def test_a_poll_is_of_no_call_though_a_call_runs_beside_it(service: Simula
                 await client.get(job_id)
                 await asyncio.sleep(3)
 
+        await client.get(job_id)  # in the context that the waits' polls inherit
         await asyncio.gather(client.wait_for_terminal(job_id), asks())
     calls = [event.call for event in seen.of(RequestFinished) if event.call is not None]
     assert calls == [event.call for event in seen.of(CallStarted)]

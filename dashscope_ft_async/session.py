@@ -18,7 +18,7 @@ import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -35,6 +35,9 @@ from dashscope_ft_async.errors import (
     ClientClosedError,
     ConfigurationError,
 )
+
+if TYPE_CHECKING:
+    from dashscope_ft_async._telling import Telling
 
 Ssl: TypeAlias = ssl_module.SSLContext | aiohttp.Fingerprint
 
@@ -73,8 +76,10 @@ class Session:
         proxy: str | None = None,
         ssl: Ssl | None = None,
         trace_configs: Sequence[aiohttp.TraceConfig] | None = None,
+        hooks: Telling | None = None,
     ) -> None:
         self._settings = settings
+        self._hooks = hooks
         self.closed = False
         """Whether `close` was called."""
         if borrowed is not None:
@@ -127,11 +132,13 @@ class Session:
         """
         self.check_usable()
         failure: APIError
+        began = 0.0 if self._hooks is None else asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._exchange(request)
+                response = await self._exchange(request)
         except asyncio.CancelledError as cancelled:
             # A time-out around us chains it, and the frames it went through hold the request's headers.
+            self._tell(request, began, None, "CancelledError")
             raise cancelled.with_traceback(None) from None
         except _TROUBLE as error:
             failure = self._told(error)
@@ -140,6 +147,10 @@ class Session:
             if not self.closed:
                 raise
             failure = self._broken(error)
+        else:
+            self._tell(request, began, response.status, None)
+            return response
+        self._tell(request, began, None, type(failure).__name__)
         if self.closed:
             raise ClientClosedError("the client was closed during the request.")
         raise failure
@@ -154,16 +165,20 @@ class Session:
         """
         self.check_usable()
         failure: APIError
+        began = 0.0 if self._hooks is None else asyncio.get_running_loop().time()
         try:
             async with aclosing(self._pieces(request, silence)) as pieces:
                 async for piece in pieces:
                     yield piece
         except asyncio.CancelledError as cancelled:
+            self._tell(request, began, None, "CancelledError")
             raise cancelled.with_traceback(None) from None
         except _TROUBLE as error:
             failure = self._told(error)
         else:
+            self._tell(request, began, 200, None)
             return
+        self._tell(request, began, None, type(failure).__name__)
         if self.closed:
             raise ClientClosedError("the client was closed during the request.")
         raise failure
@@ -179,6 +194,11 @@ class Session:
             yield mask.end()
         finally:
             response.close()
+
+    def _tell(self, request: Request, began: float, status: int | None, error: str | None) -> None:
+        if self._hooks is not None:
+            seconds = asyncio.get_running_loop().time() - began
+            self._hooks.request(request, self._settings.base_url, seconds, status, error)
 
     async def _exchange(self, request: Request) -> Response:
         headers = _NOTHING if request.body is None else _JSON

@@ -8,7 +8,6 @@ import random
 import attrs
 
 from dashscope_ft_async._checks import check_timeout
-from dashscope_ft_async._retrying import retried
 from dashscope_ft_async._wire import (
     Request,
     checkpoint_of,
@@ -56,7 +55,9 @@ class Checkpoints(Core):
         """
         job_id = job_id_of(job)
         request = checkpoints_request(job_id)
-        return await retried(lambda: self._asked(request, decode_checkpoints, job_id), self._retry)
+        return await self._call(
+            "checkpoints", job_id, lambda: self._asked(request, decode_checkpoints, job_id)
+        )
 
     async def export_checkpoint(
         self,
@@ -115,7 +116,9 @@ class Checkpoints(Core):
         and video models only, and none until the samples are ready. Raises as `checkpoints` does."""
         job_id = job_id_of(job)
         request = validation_results_request(job_id)
-        return await retried(lambda: self._asked(request, decode_validation_results, job_id), self._retry)
+        return await self._call(
+            "validation_results", job_id, lambda: self._asked(request, decode_validation_results, job_id)
+        )
 
     async def validation_details(
         self, job: str | FineTuneJob, checkpoint: str | Checkpoint, page_no: int = 1, page_size: int = 10
@@ -130,11 +133,12 @@ class Checkpoints(Core):
         """
         job_id = job_id_of(job)
         request = validation_details_request(job_id, checkpoint_of(checkpoint), page_no, page_size)
-        return await retried(
+        return await self._call(
+            "validation_details",
+            job_id,
             lambda: self._asked(
                 request, lambda answer: decode_validation_page(answer, page_no, page_size), job_id
             ),
-            self._retry,
         )
 
     # --- composition --------------------------------------------------------------------------------
@@ -146,7 +150,7 @@ class Checkpoints(Core):
             return await self._asked(request, decode_exported, export.job_id)
 
         try:
-            return await retried(ask, self._retry, was_refused)
+            return await self._call("export_checkpoint", export.job_id, ask, was_refused)
         except APIError as error:
             lost = error
         if not maybe_done(lost):

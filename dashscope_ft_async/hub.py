@@ -467,6 +467,7 @@ class Hub:
             watch = self._to_confirm.popleft()
             listed, watch.listed, watch.queued = watch.listed, None, False
             if listed is not None and watch.waits:
+                self._note(watch, listed, None, now, now)
                 self._tell(watch, listed, now, 0.0)
 
 

@@ -268,7 +268,10 @@ async def test_an_end_shown_by_a_page_is_confirmed_by_one_get_whose_answer_is_de
     ],
     ids=lambda error: type(error).__name__,
 )
-async def test_where_the_confirmation_fails_the_page_is_believed(error: Exception) -> None:
+async def test_where_the_confirmation_fails_the_page_is_believed(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "dashscope_ft_async")
     world = World(
         lambda job_id, number, now: error,
         listing=lambda number, now: page_of([job(job_id, JobStatus.FAILED) for job_id in IDS], number),
@@ -279,6 +282,7 @@ async def test_where_the_confirmation_fails_the_page_is_believed(error: Exceptio
 
     assert {getattr(each, "status", None) for each in ended} == {JobStatus.FAILED}
     assert world.now < 5
+    assert caplog.text.count("first seen -> FAILED") == len(IDS)
 
 
 async def test_where_the_confirmation_hangs_the_deadline_delivers_the_page() -> None:

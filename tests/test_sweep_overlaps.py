@@ -28,7 +28,7 @@ async def lasting(world: World, seconds: float, ids: list[str] = IDS) -> None:
 
 @pytest.mark.parametrize("status", [JobStatus.RUNNING, JobStatus.FAILED])
 async def test_a_page_that_comes_during_a_jobs_own_poll_tells_nothing_of_it(status: JobStatus) -> None:
-    """Shown as ended it would have been asked for a second time at once; running, its wait had timed out."""
+    """Shown as ended it would have been asked for twice at once; as running, its wait had timed out."""
     shown = [job(job_id, status, usage=1) for job_id in IDS]
     world = World(running, latency=1.8, listing=lambda number, now: page_of(shown, number), page_latency=2)
     world.gate.window = 32

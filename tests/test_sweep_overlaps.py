@@ -146,7 +146,7 @@ async def test_crowds_that_pages_do_not_pay_for_are_looked_over_twice_a_second_a
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     looks = 0
-    may_be_swept = Hub._may_be_swept
+    may_be_swept = Hub._may_be_swept  # pyright: ignore[reportPrivateUsage] - a look shows nowhere else
 
     def counted(hub: Hub, watch: object, now: float) -> bool:
         nonlocal looks

@@ -111,7 +111,7 @@ class Roster:
         """The row with this mark shows the job as ended."""
         self._agreed[job_id] = mark
 
-    def distrust(self, job_id: str, now: float) -> None:
+    def distrust(self, job_id: str) -> None:
         """The list contradicted the job's own answer: for this client it is given up."""
         self._turn_off(float("inf"), f"it contradicts what the service says of job {job_id} itself")
 

@@ -308,7 +308,7 @@ class Hub:
             outcome = error
         self._put_off_own_look(watch, began)
         if watch.listed is not None:
-            outcome = self._confirmed(watch, outcome, now)
+            outcome = self._confirmed(watch, outcome)
         if isinstance(outcome, FineTuneJob):
             self._note(watch, outcome, None, began, now)
             if outcome.is_terminal and self._lister is not None:
@@ -408,7 +408,7 @@ class Hub:
                 if _is_ended(row):
                     roster.agreed(row.job_id, mark)
                 else:
-                    roster.distrust(row.job_id, now)
+                    roster.distrust(row.job_id)
         self._arm()
 
     def _read_row(self, watch: Watch, row: Row, began: float, now: float) -> None:
@@ -450,14 +450,12 @@ class Hub:
 
     # --- confirmations ------------------------------------------------------------------------------
 
-    def _confirmed(
-        self, watch: Watch, outcome: FineTuneJob | Exception, now: float
-    ) -> FineTuneJob | Exception:
+    def _confirmed(self, watch: Watch, outcome: FineTuneJob | Exception) -> FineTuneJob | Exception:
         """What to tell of a job that a page showed as ended, now that it was asked for by itself."""
         listed, watch.listed = watch.listed, None
         if isinstance(outcome, FineTuneJob):
             if not outcome.is_terminal and self._lister is not None:
-                self._lister.roster.distrust(watch.job_id, now)
+                self._lister.roster.distrust(watch.job_id)
             return outcome
         return outcome if listed is None else listed
 

@@ -38,10 +38,10 @@ def sent(service: Simulator, method: str) -> int:
 
 
 def test_the_requests_are_the_documented_ones() -> None:
-    cancel, delete = cancel_request("ft-1"), delete_request("ft-1")
+    cancel, delete = cancel_request("ft/1"), delete_request("ft/1")
 
-    assert (cancel.method, cancel.path, cancel.body) == ("POST", "/fine-tunes/ft-1/cancel", None)
-    assert (delete.method, delete.path, delete.body) == ("DELETE", "/fine-tunes/ft-1", None)
+    assert (cancel.method, cancel.path, cancel.body) == ("POST", "/fine-tunes/ft%2F1/cancel", None)
+    assert (delete.method, delete.path, delete.body) == ("DELETE", "/fine-tunes/ft%2F1", None)
 
 
 @pytest.mark.parametrize("name", ["cancel-success", "delete-success", "delete-success-legacy"])

@@ -38,6 +38,7 @@ def test_the_recorded_stream() -> None:
         (b"data: a\n", [Event(" a")]),
         (b"data:a\ndata:b", [Event("a")]),
         (b"data:\n", [Event("")]),
+        (b"data:a\r", [Event("a")]),
         (b"data:a\r\ndata:b\rdata:c\n", [Event("a"), Event("b"), Event("c")]),
         (b": heartbeat\nid:7\nretry:3\nnonsense\ndata:a\n", [Event("a")]),
         (b"event: error\ndata:a\ndata:b\n", [Event("a", is_error=True), Event("b")]),

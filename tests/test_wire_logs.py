@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dashscope_ft_async import APIError, APIResponseValidationError, ConfigurationError, NotFoundError
-from dashscope_ft_async._wire import Response, decode_logs, logs_request, stream_request
+from dashscope_ft_async._wire import Request, Response, decode_logs, logs_request, stream_request
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -89,11 +89,22 @@ def test_any_answer_is_a_page_or_one_of_our_errors(status: int, body: bytes) -> 
 
 
 def test_requests() -> None:
-    assert logs_request("ft-ü", 7, 100).path == "/fine-tunes/ft-%C3%BC/logs?offset=7&line=100"
-    assert stream_request("ft-1").path == "/fine-tunes/ft-1/stream"
+    assert logs_request("ft-ü/a", 7, 100) == Request(
+        "GET", "/fine-tunes/ft-%C3%BC%2Fa/logs?offset=7&line=100"
+    )
+    assert stream_request("ft/1") == Request("GET", "/fine-tunes/ft%2F1/stream")
 
 
-@pytest.mark.parametrize(("offset", "lines"), [(-1, 1), (0, 0), (0, 1001), (True, 1), (0, 1.0)])
+@pytest.mark.parametrize(("offset", "lines"), [(0, 1), (10**9, 1000)])
+def test_numbers_at_the_bounds(offset: int, lines: int) -> None:
+    assert logs_request("ft-1", offset, lines).path.endswith(f"?offset={offset}&line={lines}")
+
+
+@pytest.mark.parametrize(
+    ("offset", "lines"), [(-1, 1), (10**9 + 1, 1), (0, 0), (0, 1001), (True, 1), (0, 1.0)]
+)
 def test_numbers_the_service_would_refuse(offset: int, lines: int) -> None:
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(
+        ConfigurationError, match=r"^(offset|lines) must be a whole number from [01] to 10+, "
+    ):
         logs_request("ft-1", offset, lines)

@@ -50,6 +50,13 @@ def test_a_step() -> None:
     }
 
 
+def test_how_far_a_step_is_and_nothing_else_that_looks_like_it() -> None:
+    metric = metric_of(STEP.replace("3/3", "2/7").replace("}", ", 'other': '5/9'}"))
+
+    assert metric is not None
+    assert (metric.step, metric.max_steps) == (2, 7)
+
+
 def test_an_evaluation() -> None:
     metric = metric_of(f" {EVALUATION}\n")
 
@@ -61,6 +68,7 @@ def test_the_form_of_the_cookbook() -> None:
     metric, evaluation = metric_of(LOGGED), metric_of(LOGGED_EVALUATION)
 
     assert metric is not None
+    assert metric.line == LOGGED
     assert (metric.epoch, metric.loss, metric.learning_rate, metric.step) == (1.0, 6.175, 2e-06, None)
     assert metric.values["consumed_train_tokens"] == 12595.0
     assert evaluation is not None

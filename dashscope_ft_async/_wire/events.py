@@ -34,21 +34,18 @@ class EventParser:
 
     def __init__(self) -> None:
         self._rest = bytearray()
-        self._after_cr = False
         self._is_error = False
         self._status: int | None = None
 
     def feed(self, piece: bytes) -> list[Event]:
         """The events that end within `piece`."""
-        if self._after_cr and piece:
-            piece, self._after_cr = piece.removeprefix(b"\n"), False
-        self._after_cr = self._after_cr or piece.endswith(b"\r")
         self._rest += piece
         if b"\n" not in piece and b"\r" not in piece:
             if len(self._rest) > 2 * _LINE_LIMIT:
                 del self._rest[_LINE_LIMIT:]
             return []
-        *lines, rest = bytes(self._rest).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        # An empty line says nothing, so CR LF, whole or cut in two, may count as two ends.
+        *lines, rest = bytes(self._rest).replace(b"\r", b"\n").split(b"\n")
         self._rest = bytearray(rest)
         return [event for line in lines if (event := self._event(line)) is not None]
 

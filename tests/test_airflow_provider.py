@@ -1,4 +1,4 @@
-"""What Airflow is told of this package, as far as it can be told without Airflow (see tests/lanes/airflow)."""
+"""What Airflow is told of this package; tests/lanes/airflow has what needs Airflow itself."""
 
 from __future__ import annotations
 

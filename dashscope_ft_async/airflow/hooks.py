@@ -82,7 +82,9 @@ def _extra(text: str | None) -> dict[str, str]:
         found = None
     if not isinstance(found, dict):
         raise ConfigurationError("the extra of the connection must be a JSON object.")
-    return {name: value for name, value in cast("dict[str, object]", found).items() if isinstance(value, str)}
+    return {
+        name: value for name, value in cast("dict[str, object]", found).items() if isinstance(value, str)
+    }
 
 
 def _base_url(connection: Connection) -> str | None:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.models.xcom import XComModel
+from airflow.utils.session import create_session
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -21,13 +23,10 @@ def dags() -> dict[str, Any]:
 
 
 def xcom_of(run: Any, task_id: str) -> list[Any]:
-    from airflow.models.xcom import XComModel
-
+    """What the task returned, in the order of its map indices."""
     found = XComModel.get_many(run_id=run.run_id, dag_ids=run.dag_id, task_ids=task_id, key="return_value")
-    from airflow.utils.session import create_session
-
     with create_session() as session:
-        rows = session.scalars(found.order_by(XComModel.map_index)).all()
+        rows = sorted(session.scalars(found), key=lambda row: row.map_index)
         return [XComModel.deserialize_value(row) for row in rows]
 
 

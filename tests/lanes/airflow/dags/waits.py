@@ -20,7 +20,9 @@ def remember(context: Any) -> None:
 
 
 with DAG("one", schedule=None) as one:
-    WaitForFineTuneOperator(task_id="wait", job_ids=ONE, poll=QUICK, retries=3, on_failure_callback=remember)
+    WaitForFineTuneOperator(
+        task_id="wait", job_ids=ONE, poll=QUICK, retries=3, on_failure_callback=remember
+    )
 
 with DAG("impatient", schedule=None) as impatient:
     WaitForFineTuneOperator(

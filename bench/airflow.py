@@ -139,7 +139,7 @@ async def play(service: Simulator, job_ids: list[str], batch: int, home: str) ->
                 airflow.running(f"triggerer-{n}", "triggerer", "--skip-serve-logs")
             )
             await until(lambda: bool(airflow.triggerers() - triggerers.keys()), "a triggerer")
-            triggerers |= dict.fromkeys(airflow.triggerers() - triggerers.keys(), process)
+            triggerers.update(dict.fromkeys(airflow.triggerers() - triggerers.keys(), process))
         await until(lambda: bool(airflow.rows("select 1 from dag where dag_id = 'batches'")), "the DAG")
         await asyncio.to_thread(airflow.command, "dags", "trigger", "batches")
         await until(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,9 +19,14 @@ import pytest
 
 # Airflow reads its settings when it is imported.
 _HOME = tempfile.TemporaryDirectory()
+_HERE = Path(__file__).parent
+_PAGE = _HERE.parents[2] / "docs/how-to/use-with-airflow.md"
+shutil.copytree(_HERE / "dags", Path(_HOME.name, "dags"), ignore=shutil.ignore_patterns("__pycache__"))
+[_EXAMPLE] = re.findall(r"```python\n(.*?)```", _PAGE.read_text(encoding="utf-8"), re.DOTALL)
+Path(_HOME.name, "dags", "page.py").write_text(_EXAMPLE, encoding="utf-8")
 os.environ |= {
     "AIRFLOW_HOME": _HOME.name,
-    "AIRFLOW__CORE__DAGS_FOLDER": str(Path(__file__).parent / "dags"),
+    "AIRFLOW__CORE__DAGS_FOLDER": str(Path(_HOME.name, "dags")),
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
 }
@@ -45,7 +52,7 @@ class Elsewhere:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
-        self.service = Simulator(api_key=KEY)
+        self.service = Simulator(api_key=KEY, new_jobs=[(0, "PENDING"), (0.5, "SUCCEEDED")])
         self._thread = threading.Thread(target=self.loop.run_forever)
         self._thread.start()
         self.run(self.service.__aenter__)

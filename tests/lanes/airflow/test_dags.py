@@ -14,12 +14,12 @@ from airflow.utils.session import create_session
 
 pytestmark = pytest.mark.usefixtures("database")
 
-FILE = Path(__file__).parent / "dags" / "waits.py"
+FOLDER = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
 
 
 @pytest.fixture(scope="module")
 def dags() -> dict[str, Any]:
-    return runpy.run_path(str(FILE))
+    return runpy.run_path(str(FOLDER / "waits.py"))
 
 
 def xcom_of(run: Any, task_id: str) -> list[Any]:
@@ -133,3 +133,15 @@ def test_no_key_reaches_airflows_database_nor_its_output(
     assert job_id.encode() in stored
     for text in (said, shown, stored.decode(errors="replace")):
         assert elsewhere.key not in text
+
+
+def test_the_dag_of_the_page_trains_waits_and_deploys(
+    elsewhere: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = runpy.run_path(str(FOLDER / "page.py"))["dag"].test()
+
+    models = [outcome["finetuned_output"] for [outcomes] in [xcom_of(run, "wait")] for outcome in outcomes]
+    shown = capfd.readouterr().out
+    assert run.state == "success"
+    assert len(models) == 2
+    assert all(f"{model} 279808" in shown for model in models)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import traceback
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pkgutil import resolve_name
@@ -15,8 +16,13 @@ from airflow.providers_manager import ProvidersManager
 from airflow.sdk.exceptions import AirflowNotFoundException, TaskDeferred
 from airflow.triggers.base import TriggerEvent
 
-from dashscope_ft_async import PollPolicy
-from dashscope_ft_async.airflow import FineTuneSensor, FineTuneTrigger, WaitForFineTuneOperator
+from dashscope_ft_async import ConfigurationError, PollPolicy
+from dashscope_ft_async.airflow import (
+    DashScopeHook,
+    FineTuneSensor,
+    FineTuneTrigger,
+    WaitForFineTuneOperator,
+)
 from dashscope_ft_async.testing import Fault, Simulator
 
 KEY = "sk-0123456789abcdefSECRET"
@@ -83,7 +89,8 @@ async def test_a_restart_keeps_deadline_and_pace(service: Simulator) -> None:
     await asyncio.gather(running, return_exceptions=True)
 
     second = again(first)
-    [outcome] = await fired(second)
+    async with asyncio.timeout(10):
+        [outcome] = await fired(second)
 
     assert (second.started, second.deadline) == (first.started, first.deadline)
     assert outcome["error"] == "WaitTimeoutError"
@@ -192,6 +199,18 @@ async def test_a_bad_connection_is_told_for_each_job_and_shows_no_key(
     assert [one["error"] for one in outcomes] == ["ConfigurationError"] * 2
     assert says in outcomes[0]["reason"]
     assert KEY not in str(outcomes)
+
+
+async def test_no_frame_of_a_refused_connection_holds_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    connect(monkeypatch, password=KEY, extra={"region": "mars"})
+
+    with pytest.raises(ConfigurationError) as caught:
+        async with DashScopeHook().client():
+            pytest.fail("there is no such region")
+
+    frames = [frame for frame, _ in traceback.walk_tb(caught.tb) if frame.f_code.co_filename != __file__]
+    assert frames
+    assert KEY not in repr([frame.f_locals for frame in frames])
 
 
 async def test_a_wrong_key_is_told_and_not_shown(

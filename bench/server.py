@@ -259,9 +259,9 @@ class _Connection(asyncio.Protocol):
 
 
 @contextmanager
-def running(plan: Plan) -> Iterator[str]:
+def running(plan: attrs.AttrsInstance, module: str = "bench.server") -> Iterator[str]:
     """The URL of a service of its own, ``http://127.0.0.1:port``, which ends with the block."""
-    command = [sys.executable, "-m", "bench.server", orjson.dumps(attrs.asdict(plan)).decode()]
+    command = [sys.executable, "-m", module, orjson.dumps(attrs.asdict(plan)).decode()]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -279,7 +279,8 @@ def ask(base_url: str, what: str) -> Any:
         return orjson.loads(answer.read(length))
 
 
-async def _serve(plan: Plan) -> None:
+async def until_orphaned() -> None:
+    """Until the parent's end of the pipe on stdin closes."""
     loop = asyncio.get_running_loop()
     orphaned = asyncio.Event()
 
@@ -288,10 +289,15 @@ async def _serve(plan: Plan) -> None:
         loop.call_soon_threadsafe(orphaned.set)
 
     threading.Thread(target=watch_parent, daemon=True).start()
+    await orphaned.wait()
+
+
+async def _serve(plan: Plan) -> None:
     service = Service(plan)
+    loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: _Connection(service), "127.0.0.1", 0, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)
-    await orphaned.wait()
+    await until_orphaned()
 
 
 if __name__ == "__main__":

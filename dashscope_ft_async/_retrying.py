@@ -18,6 +18,7 @@ async def retried(
     once: Callable[[], Awaitable[_T]],
     retry: RetryPolicy,
     may_again: Callable[[BaseException], bool] = may_try_again,
+    before_sleep: Callable[[RetryCallState], None] | None = None,
 ) -> _T:
     """What `once` gives, tried again while `may_again` lets it; raises what the last try raised.
 
@@ -44,6 +45,7 @@ async def retried(
         stop=stop_after_attempt(retry.attempts),
         retry=retry_if_exception(may_again),
         wait=delay,
+        before_sleep=before_sleep,
         reraise=True,
     )
     return await retrying(again)

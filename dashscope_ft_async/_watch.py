@@ -24,6 +24,7 @@ class Wait:
         "entered",
         "last_poll",
         "limit",
+        "number",
         "policy",
         "state",
         "watch",
@@ -53,6 +54,8 @@ class Wait:
         """Whether the poll granted at the deadline was used."""
         self.ended: asyncio.Future[FineTuneJob] = asyncio.get_running_loop().create_future()
         """Resolved once, with the terminal job or the error that ends this wait."""
+        self.number = 0
+        """What hooks know it by."""
         self._unread: FineTuneJob | None = None
         self._news: asyncio.Future[None] | None = None
 

@@ -19,6 +19,7 @@
     ├── JobError                            the job ended, and not in success
     │   ├── JobFailedError                  FAILED
     │   └── JobCanceledError                CANCELED
+    ├── CheckpointError                     a checkpoint could not be exported
     └── WaitError                           we stopped watching; the job may go on
         ├── WaitTimeoutError                (TimeoutError) the wait's deadline passed
         ├── OutageError                     unbroken failure for longer than tolerated
@@ -40,7 +41,7 @@ from typing import TYPE_CHECKING, ClassVar
 from dashscope_ft_async._text import escaped, redact
 
 if TYPE_CHECKING:
-    from dashscope_ft_async.models import FineTuneJob, WatchState
+    from dashscope_ft_async.models import Checkpoint, FineTuneJob, WatchState
 
 __all__ = [
     "APIConnectionError",
@@ -50,6 +51,7 @@ __all__ = [
     "APITimeoutError",
     "AuthenticationError",
     "BadRequestError",
+    "CheckpointError",
     "ClientClosedError",
     "ConfigurationError",
     "ConflictError",
@@ -326,6 +328,20 @@ class JobFailedError(JobError):
 
 class JobCanceledError(JobError):
     """The job ended in CANCELED. (Never `asyncio.CancelledError`: that one is about your task.)"""
+
+
+class CheckpointError(DashScopeFTError):
+    """The export of a checkpoint FAILED, or the checkpoint is UNSUPPORTED."""
+
+    checkpoint: Checkpoint | None = None
+    """The checkpoint as it was seen last."""
+    advice: ClassVar[str] = "Export another checkpoint of the job."
+
+    def __init__(
+        self, message: str = "", *, job_id: str | None = None, checkpoint: Checkpoint | None = None
+    ) -> None:
+        super().__init__(message, job_id=job_id)
+        self.checkpoint = checkpoint
 
 
 class WaitError(DashScopeFTError):

@@ -10,6 +10,7 @@ per second with each second of good answers.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from math import inf, isfinite
 
 from dashscope_ft_async.errors import APIConnectionError, APITimeoutError, RateLimitError
@@ -23,11 +24,21 @@ _LONGEST_RAISE = 30.0
 
 
 class Gate:
-    """The state of the way to the service. Times are seconds on the caller's one clock."""
+    """The state of the way to the service. Times are seconds on the caller's one clock.
 
-    def __init__(self, retry: RetryPolicy, width: int, max_rate: float | None = None) -> None:
+    `throttled` is told of each refusal: seconds until the gate opens, and the rate.
+    """
+
+    def __init__(
+        self,
+        retry: RetryPolicy,
+        width: int,
+        max_rate: float | None = None,
+        throttled: Callable[[float, float], None] | None = None,
+    ) -> None:
         self._retry = retry
         self._width = width
+        self._throttled = throttled
         self._most = inf if max_rate is None else max_rate
         self._refusals = 0
         self._refused_at = -inf
@@ -79,6 +90,8 @@ class Gate:
                 self._cut(now)
             # A straggler of an old volley, after a good answer, finds the count at 0; attempts start at 1.
             self._close(now + self._retry.delay(max(1, self._refusals), outcome, u))
+            if self._throttled is not None:
+                self._throttled(self.opens_at - now, self.rate)
         elif not isinstance(outcome, BaseException) and began >= self._refused_at:
             self._refusals = 0
             self.window = min(self._width, self.window + 1)

@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from heapq import heapify, heappop, heappush
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
@@ -49,6 +49,9 @@ from dashscope_ft_async.policy import (
     next_step,
 )
 
+if TYPE_CHECKING:
+    from dashscope_ft_async._telling import Telling
+
 Fetch: TypeAlias = Callable[[str], Awaitable[FineTuneJob]]
 
 LAST_POLL = 2.0
@@ -65,7 +68,8 @@ class Hub:
     `fetch` makes one attempt to get a job, `fetch_page` one to get a page of the list (`None`: the list is
     not used); both raise our errors. `fetch` is never under way twice for one job. The list has a gate
     of its own: where it is throttled, single polls go on. `save` tells where a wait stands, in times that
-    outlive the loop. `uniform` gives the random numbers in [0, 1) that jitter is made of.
+    outlive the loop. `uniform` gives the random numbers in [0, 1) that jitter is made of. `hooks` want to
+    know of waits and changes.
     """
 
     def __init__(
@@ -78,9 +82,11 @@ class Hub:
         fetch_page: FetchPage | None = None,
         list_gate: Gate | None = None,
         uniform: Callable[[], float] = random.random,
+        hooks: Telling | None = None,
     ) -> None:
         self._fetch = fetch
         self._save = save
+        self._hooks = hooks
         self._gate = gate
         self._lister = fetch_page and Lister(fetch_page, list_gate or gate, gate, journal, uniform)
         self._sweep: asyncio.Task[None] | None = None
@@ -133,6 +139,8 @@ class Hub:
             watch.due = min(watch.due, due)
         self._plan(watch)
         self._arm()
+        if self._hooks is not None:
+            self._hooks.wait_started(wait)
         return wait
 
     def leave(self, wait: Wait) -> None:
@@ -149,6 +157,8 @@ class Hub:
                 watch.poll.cancel()
         if not self._watches:
             self._rest()
+        if self._hooks is not None:
+            self._hooks.wait_ended(wait, self._loop.time())
 
     async def close(self) -> None:
         """End every wait with `ClientClosedError` and every poll under way; then nothing is left."""
@@ -312,6 +322,8 @@ class Hub:
     def _note(self, watch: Watch, job: FineTuneJob, mark: object, began: float, now: float) -> None:
         first = watch.waits[0].state
         self._journal.answered(job, watch.last_job, now, first.started, first.polls + 1)
+        if self._hooks is not None:
+            self._hooks.seen(job, watch.last_job, now - watch.seen_at)
         watch.last_job, watch.seen_at, watch.mark = job, began, mark
 
     def _tell(self, watch: Watch, outcome: Outcome, now: float, u: float) -> None:
@@ -329,6 +341,8 @@ class Hub:
             case Sleep(seconds, state):
                 wait.state = state
                 wait.due = now + seconds
+                if self._hooks is not None and isinstance(outcome, BaseException):
+                    self._hooks.wait_failed(wait, outcome, seconds)
             case Done(job):
                 wait.resolve(job)
                 self.leave(wait)

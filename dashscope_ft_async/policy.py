@@ -183,7 +183,7 @@ def is_transient(error: BaseException) -> bool:
         case RateLimitError(status=400):
             return False  # a cap on how much the account stores, not a rate
         case NotFoundError():
-            return not error.json_body  # a gateway's page in the middle of a deploy
+            return error.status == 404 and not error.json_body  # a gateway's page in the middle of a deploy
         case APIStatusError() if isinstance(error, _NEVER_CLEARS):
             return False
         case APIStatusError() if isinstance(error, _CLEARS):

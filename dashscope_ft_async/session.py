@@ -15,10 +15,10 @@ import os
 import socket
 import ssl as ssl_module
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -36,6 +36,9 @@ from dashscope_ft_async.errors import (
     ConfigurationError,
 )
 
+if TYPE_CHECKING:
+    from dashscope_ft_async._telling import Telling
+
 Ssl: TypeAlias = ssl_module.SSLContext | aiohttp.Fingerprint
 
 _CONNECT_TIMEOUT = 10.0
@@ -44,8 +47,16 @@ _SILENCE_TIMEOUT = 15.0
 _KEEP_ALIVE = 75.0
 _DNS_TTL = 300
 _CONNECTIONS = 100
+_NOTHING: Mapping[str, str] = {}
 _STREAMING = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
 _JSON = {"Content-Type": "application/json"}
+_TROUBLE = (
+    APIError,
+    aiohttp.ClientError,
+    http_exceptions.HttpProcessingError,
+    OSError,  # TimeoutError is one
+    RuntimeError,  # a session or connector closed under the request
+)
 
 
 class Session:
@@ -65,8 +76,10 @@ class Session:
         proxy: str | None = None,
         ssl: Ssl | None = None,
         trace_configs: Sequence[aiohttp.TraceConfig] | None = None,
+        hooks: Telling | None = None,
     ) -> None:
         self._settings = settings
+        self._hooks = hooks
         self.closed = False
         """Whether `close` was called."""
         if borrowed is not None:
@@ -75,11 +88,7 @@ class Session:
         self._timeout = timeout
         # Before the whole time-out, or it could not be told that no connection was made.
         self._connect_timeout = min(_CONNECT_TIMEOUT, 0.9 * timeout)
-        self._limits = aiohttp.ClientTimeout(
-            total=None,  # ours is around the whole exchange
-            sock_connect=self._connect_timeout,
-            sock_read=min(_SILENCE_TIMEOUT, timeout),
-        )
+        self._limits = self._limited(min(_SILENCE_TIMEOUT, timeout))
         self._user_agent = user_agent
         self._borrowed = borrowed
         self._owned: aiohttp.ClientSession | None = None
@@ -123,24 +132,25 @@ class Session:
         """
         self.check_usable()
         failure: APIError
+        began = 0.0 if self._hooks is None else asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._exchange(request)
-        except TimeoutError as error:
-            failure = self._timed_out(error)
-        except APIError as error:
-            # Its frames hold the answer as it came, an echoed key and all.
-            failure = error.with_traceback(None)
+                response = await self._exchange(request)
         except asyncio.CancelledError as cancelled:
             # A time-out around us chains it, and the frames it went through hold the request's headers.
+            self._tell(request, began, None, "CancelledError")
             raise cancelled.with_traceback(None) from None
-        except (
-            aiohttp.ClientError,
-            http_exceptions.HttpProcessingError,
-            OSError,
-            RuntimeError,  # a session or connector closed under the request
-        ) as error:
+        except _TROUBLE as error:
+            failure = self._told(error)
+        except AttributeError as error:
+            # aiohttp 3.11 tries a dropped request again on the connector that closing has taken away.
+            if not self.closed:
+                raise
             failure = self._broken(error)
+        else:
+            self._tell(request, began, response.status, None)
+            return response
+        self._tell(request, began, None, type(failure).__name__)
         if self.closed:
             raise ClientClosedError("the client was closed during the request.")
         raise failure
@@ -155,37 +165,27 @@ class Session:
         """
         self.check_usable()
         failure: APIError
+        began = 0.0 if self._hooks is None else asyncio.get_running_loop().time()
         try:
             async with aclosing(self._pieces(request, silence)) as pieces:
                 async for piece in pieces:
                     yield piece
-        except TimeoutError as error:
-            failure = self._timed_out(error)
-        except APIError as error:
-            failure = error.with_traceback(None)
-        except (aiohttp.ClientError, http_exceptions.HttpProcessingError, OSError, RuntimeError) as error:
-            failure = self._broken(error)
+        except asyncio.CancelledError as cancelled:
+            self._tell(request, began, None, "CancelledError")
+            raise cancelled.with_traceback(None) from None
+        except _TROUBLE as error:
+            failure = self._told(error)
         else:
+            self._tell(request, began, 200, None)
             return
+        self._tell(request, began, None, type(failure).__name__)
         if self.closed:
             raise ClientClosedError("the client was closed during the request.")
         raise failure
 
     async def _pieces(self, request: Request, silence: float) -> AsyncGenerator[bytes, None]:
         async with asyncio.timeout(self._timeout):
-            response = await self._session().request(
-                request.method,
-                self._settings.base_url + request.path,
-                headers=self._headers() | _STREAMING,
-                allow_redirects=False,
-                raise_for_status=False,
-                auto_decompress=False,
-                proxy=self._proxy,
-                ssl=True if self._ssl is None else self._ssl,
-                timeout=aiohttp.ClientTimeout(
-                    total=None, sock_connect=self._connect_timeout, sock_read=silence
-                ),
-            )
+            response = await self._head(request, _STREAMING, self._limited(silence))
         try:
             _check_streams(response)
             mask = Mask(self._settings.api_key)
@@ -195,23 +195,39 @@ class Session:
         finally:
             response.close()
 
+    def _tell(self, request: Request, began: float, status: int | None, error: str | None) -> None:
+        if self._hooks is not None:
+            seconds = asyncio.get_running_loop().time() - began
+            self._hooks.request(request, self._settings.base_url, seconds, status, error)
+
     async def _exchange(self, request: Request) -> Response:
-        async with self._session().request(
+        headers = _NOTHING if request.body is None else _JSON
+        async with await self._head(request, headers, self._limits) as response:
+            body = await self._body(response)
+            found = response.headers
+            read = {name: self._masked(found[name]) for name in HEADERS_READ if name in found}
+            return Response(response.status, read, body, time.time())
+
+    async def _head(
+        self, request: Request, headers: Mapping[str, str], limits: aiohttp.ClientTimeout
+    ) -> aiohttp.ClientResponse:
+        """The answer as far as its headers."""
+        return await self._session().request(
             request.method,
             self._settings.base_url + request.path,
-            headers=self._headers() if request.body is None else self._headers() | _JSON,
+            headers={**self._headers(), **headers},
             data=request.body,
             allow_redirects=False,
             raise_for_status=False,
             auto_decompress=False,
             proxy=self._proxy,
             ssl=True if self._ssl is None else self._ssl,
-            timeout=self._limits,
-        ) as response:
-            body = await self._body(response)
-            found = response.headers
-            headers = {name: self._masked(found[name]) for name in HEADERS_READ if name in found}
-            return Response(response.status, headers, body, time.time())
+            timeout=limits,
+        )
+
+    def _limited(self, silence: float) -> aiohttp.ClientTimeout:
+        # No total: ours is around the whole exchange.
+        return aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout, sock_read=silence)
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
         body = bytearray()
@@ -247,6 +263,14 @@ class Session:
                 trace_configs=self._trace_configs,
             )
         return self._owned
+
+    def _told(self, error: Exception) -> APIError:
+        """What went wrong, as an error of ours."""
+        if isinstance(error, APIError):
+            return error.with_traceback(
+                None
+            )  # its frames hold the answer as it came, an echoed key and all
+        return self._timed_out(error) if isinstance(error, TimeoutError) else self._broken(error)
 
     def _timed_out(self, error: TimeoutError) -> APITimeoutError:
         connecting = isinstance(error, aiohttp.ConnectionTimeoutError)

@@ -26,7 +26,7 @@ async def turns(count: int = 20) -> None:
 async def until(met: Callable[[], object]) -> None:
     """Until something in this process has come about, which it does within milliseconds."""
     async with asyncio.timeout(5):
-        while not met():  # noqa: ASYNC110 - what comes about has no event of its own
+        while not met():  # noqa: ASYNC110 - a server's list or a repr has no event
             await asyncio.sleep(0.001)
 
 

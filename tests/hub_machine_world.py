@@ -65,7 +65,7 @@ class StillLoop(asyncio.SelectorEventLoop):
         self.settle()
 
     def _timers(self) -> Sequence[asyncio.TimerHandle]:
-        scheduled: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined] # pyright: ignore
+        scheduled: list[asyncio.TimerHandle] = vars(self)["_scheduled"]
         return [timer for timer in scheduled if not timer.cancelled()]
 
 

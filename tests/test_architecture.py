@@ -14,14 +14,14 @@ FLOORS = (
     {"_text", "_version"},
     {"errors"},
     {"models"},
-    {"_checks"},
+    {"_checks", "hooks"},
     {"_wire", "policy", "_settings", "_tail"},
     {"gate", "_journal", "_roster", "_watch"},
     {"session", "_retrying", "_lister", "_turns"},
-    {"hub"},
+    {"hub", "_telling"},
     {"_crowd", "_follow"},
     {"client"},
-    {"testing", "airflow", "_airflow_provider"},
+    {"testing", "otel", "airflow", "_airflow_provider"},
     {"cli"},
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
@@ -30,12 +30,15 @@ DOORS = {
     "aiohttp": {"session", "testing"},
     "cattrs": {"_wire"},
     "orjson": {"_wire"},
-    "tenacity": {"policy", "_retrying"},
+    "tenacity": {"policy", "_retrying", "_telling"},
     "click": {"cli"},
     "rich": {"cli"},
     "airflow": {"airflow"},
+    "opentelemetry": {"otel"},
+    "pytest": {"testing"},
+    "pytest_asyncio": {"testing"},
 }
-PURE = {"models", "_text", "_checks", "errors", "_wire", "policy", "gate", "_roster", "_tail"}
+PURE = {"models", "hooks", "_text", "_checks", "errors", "_wire", "policy", "gate", "_roster", "_tail"}
 CLOCKS_AND_CHANCE = {"asyncio", "time", "random", "socket"}
 
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")

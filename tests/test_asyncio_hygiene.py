@@ -162,8 +162,9 @@ async def test_closing_during_anything_ends_every_wait_and_leaves_nothing(name: 
 
 async def test_closing_twice_at_once_is_safe() -> None:
     async with nothing_left(), scene_at("sweeping") as scene:
-        await asyncio.gather(scene.client.close(), scene.client.close())
-        ended = await asyncio.gather(*scene.tasks, return_exceptions=True)
+        async with asyncio.timeout(PROMPT):
+            await asyncio.gather(scene.client.close(), scene.client.close())
+            ended = await asyncio.gather(*scene.tasks, return_exceptions=True)
         assert {type(each) for each in ended} == {ClientClosedError}
 
 
@@ -197,8 +198,9 @@ async def test_nothing_blocks_the_loop(caplog: pytest.LogCaptureFixture) -> None
         left = asyncio.create_task(client.wait_for_terminal(service.add_job([(0, "RUNNING")])))
         await until(lambda: "watches=1" in repr(client))
         await client.close()
-        with pytest.raises(ClientClosedError):
-            await left
+        async with asyncio.timeout(PROMPT):
+            with pytest.raises(ClientClosedError):
+                await left
     assert len(paths) == 31
 
 
@@ -231,11 +233,11 @@ async def test_an_error_beside_it_in_a_task_group_cancels_a_wait() -> None:
     async with nothing_left(), scene_at("asleep between polls") as scene:
         with pytest.raises(ExceptionGroup) as caught:
             async with asyncio.TaskGroup() as group:
-                wait = group.create_task(scene.client.wait_for_terminal("ft-2"))
+                scene.tasks.append(group.create_task(scene.client.wait_for_terminal("ft-2")))
                 await turns()
                 raise KeyError("beside")
         assert caught.group_contains(KeyError)
-        assert wait.cancelled()
+        assert scene.tasks[1].cancelled()
         assert not scene.tasks[0].done()
 
 
@@ -267,7 +269,7 @@ Receive: TypeAlias = Callable[[], Coroutine[Any, Any, dict[str, Any]]]
 
 
 class Application:
-    """An ASGI application that answers when the job of the path has ended, or stops with its caller."""
+    """An ASGI application: answers when the job of the path has ended, stops when its caller goes."""
 
     def __init__(self, service: Simulator) -> None:
         self._service = service

@@ -536,11 +536,13 @@ def test_after_a_broken_pipe_stdout_leads_nowhere(monkeypatch: pytest.MonkeyPatc
     with (tmp_path / "out").open("w", encoding="utf-8") as out:
 
         def broken(*_: object) -> None:
-            sys.stdout = out
             raise BrokenPipeError
 
         monkeypatch.setattr(commands, "Board", broken)
-        assert run("wait", "ft-1").exit_code == 141
+        monkeypatch.setattr(sys, "stdout", out)
+        with pytest.raises(SystemExit) as stopped:
+            commands.dashscope_ft(["wait", "ft-1"])
+        assert stopped.value.code == 141
         out.write("what was still in the buffer")
     assert (tmp_path / "out").read_text(encoding="utf-8") == ""
 

@@ -8,6 +8,7 @@ import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 
+import aiohttp
 import attrs
 import pytest
 from aiohttp import web
@@ -25,6 +26,7 @@ from dashscope_ft_async import (
 )
 from dashscope_ft_async.testing import Fault, Simulator
 from dashscope_ft_async.testing.scenario import SimulatedJob
+from tests.conftest import KEY
 
 pytestmark = pytest.mark.looptime
 
@@ -147,13 +149,24 @@ async def test_the_runs_of_a_program_together_see_every_line_once(service: Simul
 async def test_lines_behind_the_completion_line_are_given_too(
     service: Simulator, client: FineTuneClient
 ) -> None:
-    log = [(1, "begun"), (20, COMPLETE), (20.5, "training usage 393216")]
+    log = [(1, "begun"), (15, COMPLETE), (25, "training usage 393216")]
     job_id = service.add_job(((0, "RUNNING"), (90_000, "SUCCEEDED")), log=log)
 
-    lines = await all_of(client.follow_logs(job_id))
+    lines = await all_of(client.follow_logs(job_id, poll=STEADY))
 
     assert lines == ["begun", COMPLETE, "training usage 393216"]
     assert now() < 120
+
+
+async def test_a_line_that_comes_after_the_end_of_the_job_is_given_too(
+    service: Simulator, client: FineTuneClient
+) -> None:
+    log = [(1, "begun"), (35, "canceled by user")]
+    job_id = service.add_job(((0, "RUNNING"), (25, "CANCELED")), log=log)
+
+    lines = await all_of(client.follow_logs(job_id, poll=STEADY))
+
+    assert lines == ["begun", "canceled by user"]
 
 
 async def test_the_log_of_an_ended_job_takes_no_pause(service: Simulator, client: FineTuneClient) -> None:
@@ -328,7 +341,7 @@ async def test_a_stream_brings_lines_as_they_are_written(
 
     assert len(delays) == 30
     assert max(delays[2:]) < 1
-    assert len(asked(service, "logs")) <= 6
+    assert len(asked(service, "logs")) <= 8
 
 
 class Odd(Simulator):
@@ -374,6 +387,18 @@ async def test_whatever_a_stream_brings_no_line_is_lost_or_comes_twice(
         lines = await all_of(client.stream_events(job_id))
 
     assert sorted(line for line in lines if "##" not in line) == sorted(line for _, line in LOG)
+
+
+async def test_a_line_that_is_written_again_keeps_its_place_in_the_stream() -> None:
+    log = [(0, "a"), (0, " up"), (3600, "b"), (3600, " up"), (3600, "c"), (3600, "a")]
+    async with Odd() as service, service.client() as client:
+        service.pieces = (b"data: up\n\ndata:b\n\n", b"data: up\n\ndata:c\n\ndata:a\n\n")
+        service.hangs = True
+        async with aclosing(client.stream_events(service.add_job([(0, "RUNNING")], log=log))) as lines:
+            got = [await anext(lines) for _ in log]
+
+        assert got == [line for _, line in log]
+        assert now() < 60
 
 
 @pytest.mark.parametrize(
@@ -490,3 +515,44 @@ async def test_a_failing_log_hides_no_failure(fault: Fault) -> None:
 
     assert caught.value.log_lines == ()
     assert now() - began < 12
+
+
+async def test_lines_that_may_not_be_the_last_ones_are_not_taken_for_them() -> None:
+    async with Broken() as service, service.client() as client:
+        service.fault = Fault.json({"output": {"logs": ["line"] * 1000}})
+        with pytest.raises(JobFailedError) as caught:
+            await client.wait_for_success(service.add_job([(0, "FAILED")]))
+
+    assert caught.value.log_lines == ()
+
+
+# --- the simulator ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "query", ["offset=-1", "line=0", "line=1001", "offset=x"], ids=lambda query: query.replace("=", " ")
+)
+async def test_the_simulator_refuses_what_the_service_would(service: Simulator, query: str) -> None:
+    job_id = service.add_job()
+    async with (
+        aiohttp.ClientSession(headers={"Authorization": f"Bearer {KEY}"}) as session,
+        session.get(f"{service.base_url}/fine-tunes/{job_id}/logs?{query}") as answer,
+    ):
+        assert answer.status == 400
+
+
+async def test_a_stream_of_no_job_is_not_there(service: Simulator) -> None:
+    async with (
+        aiohttp.ClientSession(headers={"Authorization": f"Bearer {KEY}"}) as session,
+        session.get(f"{service.base_url}/fine-tunes/ft-nowhere/stream") as answer,
+    ):
+        assert answer.status == 404
+
+
+async def test_offsets_of_the_simulator_as_documented(service: Simulator, client: FineTuneClient) -> None:
+    job_id = service.add_job([(0, "SUCCEEDED")], log=[(0, f"line {n}") for n in range(20)])
+
+    page = await client.logs(job_id, offset=10, lines=5)
+
+    assert page.lines == tuple(f"line {n}" for n in range(10, 15))
+    assert page.total == 20

@@ -45,7 +45,7 @@ async def test_who_was_told_by_a_page_is_not_woken_at_the_time_set_before(
 ) -> None:
     """Each page left its jobs' earlier wake-ups alive: as many empty wakes as observations."""
     ticks = 0
-    tick = Hub._tick
+    tick = Hub._tick  # pyright: ignore[reportPrivateUsage] - a wake shows nowhere else
 
     def counted(hub: Hub) -> None:
         nonlocal ticks

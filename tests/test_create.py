@@ -151,6 +151,13 @@ async def test_the_body_is_json_and_says_so_and_a_get_has_none() -> None:
     ]
 
 
+async def test_a_key_in_the_wrong_place_is_not_told(client: FineTuneClient) -> None:
+    with pytest.raises(ConfigurationError) as met:
+        await client.create(model="m", training_file_ids=[f"{KEY}\n"])
+
+    assert KEY not in str(met.value)
+
+
 # --- the answer ---------------------------------------------------------------------------------------
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import inspect
+import os
 import re
 import subprocess
 import sys
@@ -54,6 +57,7 @@ def real_service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
 @pytest.mark.usefixtures("real_service")
 def test_every_example_of_the_page_runs(page: Path) -> None:
     document = SYBIL.parse(page)
+    document.namespace["__name__"] = "example"  # aiohttp.web.AppKey asks which module makes it
 
     for example in document.examples():
         example.evaluate()
@@ -63,14 +67,34 @@ def test_the_pytest_examples_pass_as_a_users_test_file(tmp_path: Path) -> None:
     page = (ROOT / "docs/how-to/test-your-code.md").read_text(encoding="utf-8")
     blocks = re.findall(r"<!-- skip: next -->\n\n```python\n(.*?)```", page, re.DOTALL)
     (tmp_path / "test_user.py").write_text("\n".join(blocks), encoding="utf-8")
+    conftest = re.findall(r"<!-- conftest.py -->\n\n```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "conftest.py").write_text("\n".join(conftest), encoding="utf-8")
     (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_mode = auto\n", encoding="utf-8")
 
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
         cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
 
-    assert "2 passed" in ran.stdout, ran.stdout
+    assert "3 passed" in ran.stdout, ran.stdout
+
+
+@pytest.mark.usefixtures("real_service")
+async def test_the_cells_of_the_notebook_run_one_after_the_other(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    page = (ROOT / "docs/how-to/build-a-pipeline.md").read_text(encoding="utf-8")
+    cells = re.findall(r"<!-- skip: next -->\n\n```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, object] = {}
+
+    for cell in cells:
+        ran = eval(compile(cell, "cell", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), names)
+        if inspect.iscoroutine(ran):
+            await ran
+
+    assert capsys.readouterr().out == "SUCCEEDED\n0:00:00\n"
+    assert len(cells) == 3
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

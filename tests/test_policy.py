@@ -17,16 +17,20 @@ from dashscope_ft_async import (
     APIConnectionError,
     APIError,
     APIResponseValidationError,
+    APIStatusError,
     APITimeoutError,
     ClientClosedError,
     ConfigurationError,
     FineTuneJob,
     InternalServerError,
     JobStatus,
+    JobVanishedError,
+    NotFoundError,
     OutageError,
     PollPolicy,
     RateLimitError,
     RetryPolicy,
+    WaitError,
     WaitTimeoutError,
 )
 from dashscope_ft_async._wire import Response, decode_job
@@ -35,9 +39,11 @@ from dashscope_ft_async.policy import (
     Fail,
     Outcome,
     Sleep,
+    Step,
     Trouble,
     WaitPolicy,
     WaitState,
+    is_transient,
     may_try_again,
     next_step,
 )
@@ -350,3 +356,144 @@ def test_a_deadline_that_a_timer_met_a_little_early_has_passed(early: float) -> 
 
     assert isinstance(step, Fail)
     assert isinstance(step.error, WaitTimeoutError)
+
+
+# --- what a step hands on -----------------------------------------------------------------------------
+
+BEGAN = 500.0
+STEADY = WaitPolicy(PollPolicy(jitter=0.0), RetryPolicy(initial=4.0, max_delay=4.0), 30.0)
+FAULT = APITimeoutError("nothing came")
+GONE = NotFoundError("no such job", status=404)
+
+
+def after(*outcomes: Outcome, policy: WaitPolicy = STEADY, every: float = 10.0) -> Step:
+    """The last of the steps of a wait that gets these outcomes, one at a time."""
+    step: Step = Sleep(0.0, WaitState(BEGAN, None))
+    for number, outcome in enumerate(outcomes):
+        assert isinstance(step, Sleep)
+        step = next_step(policy, step.state, outcome, now=BEGAN + number * every, u=0.5)
+    return step
+
+
+def test_a_good_answer_forgets_trouble_and_keeps_the_facts() -> None:
+    step = after(FAULT, job("ft-1"))
+
+    assert step == Sleep(7.0, WaitState(BEGAN, None, 2, job("ft-1"), FAULT, None))
+
+
+def test_a_failure_keeps_the_facts_and_counts() -> None:
+    step = after(job("ft-1"), FAULT, FAULT)
+
+    trouble = Trouble(attempts=2, faults=2, outage=10.0, since=BEGAN + 20, planned=2.0)
+    assert step == Sleep(2.0, WaitState(BEGAN, None, 3, job("ft-1"), FAULT, trouble))
+
+
+def test_throttling_and_a_first_404_are_tried_again_and_count_to_no_outage() -> None:
+    limited = RateLimitError("slow", status=429)
+
+    step = after(job("ft-1"), limited, GONE, limited)
+
+    assert isinstance(step, Sleep)
+    assert step.state.trouble == Trouble(attempts=3, since=BEGAN + 30, missing=True)
+
+
+def test_an_error_tells_all_that_its_wait_knew() -> None:
+    first = after(job("ft-1"), FAULT, GONE, FAULT, GONE)
+
+    assert isinstance(first, Fail)
+    assert isinstance(first.error, JobVanishedError)
+    assert vars(first.error) == {"last_job": job("ft-1"), "elapsed": 40.0, "polls": 5, "last_error": GONE}
+    assert first.error.args == ("the job vanished",)
+
+
+@pytest.mark.parametrize("outcome", [None, FAULT, job("ft-1")], ids=["no answer", "a failure", "an answer"])
+def test_a_wait_times_out_in_the_same_words(outcome: Outcome) -> None:
+    step = next_step(STEADY, WaitState(BEGAN, BEGAN + 9), outcome, now=BEGAN + 9, u=0.5)
+
+    assert isinstance(step, Fail)
+    assert isinstance(step.error, WaitTimeoutError)
+    assert step.error.args == ("the wait timed out",)
+
+
+def test_a_deadline_clips_a_sleep() -> None:
+    step = next_step(STEADY, WaitState(BEGAN, BEGAN + 9.5), job("ft-1"), now=BEGAN + 9, u=0.5)
+
+    assert isinstance(step, Sleep)
+    assert step.seconds == 0.5
+
+
+def test_a_wait_that_was_ended_elsewhere_ends_in_the_same_class_and_words() -> None:
+    step = after(job("ft-1"), ClientClosedError("the client is closed."))
+
+    assert isinstance(step, Fail)
+    assert type(step.error) is ClientClosedError
+    assert step.error.args == ("the client is closed.",)
+    assert step.error.last_job == job("ft-1")
+
+
+def test_what_nobody_expected_is_chained() -> None:
+    bug = ZeroDivisionError("oh")
+
+    step = after(bug)
+
+    assert isinstance(step, Fail)
+    assert type(step.error) is WaitError
+    assert step.error.__cause__ is bug
+    assert "ZeroDivisionError('oh')" in str(step.error)
+
+
+@pytest.mark.parametrize(("age", "kind"), [(29.9, Sleep), (30.0, Fail)])
+def test_the_grace_for_a_job_not_visible_yet_ends_with_its_time(age: float, kind: type[Step]) -> None:
+    policy = WaitPolicy(PollPolicy(not_found_grace=30), RetryPolicy(), 30.0)
+
+    assert isinstance(next_step(policy, WaitState(BEGAN, None), GONE, now=BEGAN + age, u=0.5), kind)
+
+
+@pytest.mark.parametrize(("faults", "tolerance", "kind"), [(4, 30, Fail), (3, 20, Sleep), (4, 30.1, Sleep)])
+def test_an_outage_takes_four_failures_and_the_whole_tolerance(
+    faults: int, tolerance: float, kind: type[Step]
+) -> None:
+    policy = WaitPolicy(PollPolicy(outage_tolerance=tolerance), RetryPolicy(), 30.0)
+
+    assert isinstance(after(*[FAULT] * faults, policy=policy), kind)
+
+
+@pytest.mark.parametrize(("status", "again"), [(299, True), (300, False), (200, True), (199, False)])
+def test_a_success_with_an_unknown_code_may_pass(status: int, again: bool) -> None:
+    assert may_try_again(APIStatusError(status=status)) is again
+
+
+def test_what_is_no_error_of_the_api_is_not_tried_again() -> None:
+    assert not may_try_again(ZeroDivisionError())
+    assert not is_transient(ConfigurationError())
+    assert RetryPolicy(initial=1.0).delay(1, ZeroDivisionError(), 0.5) == 0.5
+
+
+def test_the_edges_of_the_policies_are_allowed() -> None:
+    PollPolicy(initial=5.0, max_interval=5.0, multiplier=1.0, jitter=0.0)
+    edge = RetryPolicy(attempts=1, initial=5.0, max_delay=5.0)
+    assert [RetryPolicy(wait=wait_fixed(d)).delay(1, FAULT, 0.5) for d in (0.0, 0.5)] == [0.0, 0.5]
+    assert edge.delay(9, FAULT, 1.0) == 5.0
+
+
+def test_a_strategy_is_told_the_attempt_and_the_failure() -> None:
+    told: list[RetryCallState] = []
+
+    def noting(state: RetryCallState) -> float:
+        told.append(state)
+        return 1.0
+
+    assert RetryPolicy(wait=noting).delay(7, FAULT, 0.5) == 1.0
+    (state,) = told
+    assert state.attempt_number == 7
+    assert state.outcome is not None
+    assert state.outcome.exception() is FAULT
+    assert (state.args, state.kwargs) == ((), {})
+
+
+def test_a_strategy_that_raises_names_what_it_raised() -> None:
+    def broken(_: RetryCallState) -> float:
+        raise ZeroDivisionError("oh")
+
+    with pytest.raises(ConfigurationError, match=r"RetryPolicy\.wait raised ZeroDivisionError: oh"):
+        RetryPolicy(wait=broken).delay(1, FAULT, 0.5)

@@ -75,6 +75,10 @@ async def canceled(client: FineTuneClient) -> None:
     await client.cancel(JOB_ID)
 
 
+async def exported(client: FineTuneClient) -> None:
+    await client.export_checkpoint(JOB_ID, "c-1", model_name="m", timeout=100)
+
+
 async def listed(client: FineTuneClient) -> None:
     await client.list()
 
@@ -110,6 +114,17 @@ def scenes(secret: str) -> dict[str, tuple[list[Answer], Ask]]:
         "APITimeoutError": ([then_silent()], get),
         "JobFailedError": ([job("FAILED", secret)], wait),
         "JobCanceledError": ([job("CANCELED", secret)], wait),
+        "CheckpointError": (
+            [
+                told("200 OK", secret, output=True),
+                told(
+                    "200 OK",
+                    secret,
+                    output=[{"checkpoint": "c-1", "status": "FAILED", "full_name": secret}],
+                ),
+            ],
+            exported,
+        ),
         "JobError": ([job(word, secret, end_time="2026-01-05 10:30:12")], wait),
         "WaitTimeoutError": ([job(word, secret)], wait),
         "OutageError": ([running, told("500 Oh", secret)], wait),

@@ -19,7 +19,7 @@ from dashscope_ft_async import (
     NotFoundError,
     RetryPolicy,
 )
-from tests.conftest import KEY
+from tests.conftest import KEY, OLD_AIOHTTP
 
 ONE_TRY = RetryPolicy(attempts=1)
 MISSING = whole(b'{"code": "NotFound", "message": "no such job"}', "404 Not Found")
@@ -38,13 +38,22 @@ async def test_a_borrowed_session_stays_open() -> None:
 HABITS: list[tuple[str, dict[str, Any]]] = [
     ("raise_for_status", {"raise_for_status": True}),
     ("a total time-out", {"timeout": aiohttp.ClientTimeout(total=0.001)}),
-    ("a base_url", {"base_url": "http://127.0.0.1:1/elsewhere/"}),
     ("an Authorization header", {"headers": {"Authorization": "Bearer sk-other", "User-Agent": "theirs"}}),
     ("lower-case headers", {"headers": {"authorization": "Basic eA==", "accept-encoding": "br"}}),
     ("cookies", {"cookies": {"a": "b"}}),
     ("no decompression", {"auto_decompress": False}),
     ("trust_env", {"trust_env": True}),
 ]
+BASE_URL: dict[str, Any] = {"base_url": "http://127.0.0.1:1/elsewhere/"}
+if not OLD_AIOHTTP:
+    HABITS.append(("a base_url", BASE_URL))
+
+
+async def test_what_an_old_aiohttp_cannot_override_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aiohttp, "__version__", "3.11.18")
+    async with aiohttp.ClientSession(**BASE_URL) as session:
+        with pytest.raises(ConfigurationError, match="with a base_url"):
+            FineTuneClient(KEY, session=session)
 
 
 @pytest.mark.looptime

@@ -299,3 +299,46 @@ async def test_two_simulators_live_side_by_side() -> None:
         job_id = one.add_job()
         assert one.base_url != other.base_url
         assert (await ask(other, f"/fine-tunes/{job_id}"))[0] == 404
+
+
+# --- what is done to jobs -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"{}", b'{"model": "m"}', b'{"model": "", "training_file_ids": ["f"]}']
+)
+async def test_a_creation_that_lacks_something_is_refused(body: bytes) -> None:
+    async with (
+        Simulator() as service,
+        aiohttp.ClientSession(headers=HEADERS) as session,
+        session.post(f"{service.base_url}/fine-tunes", data=body) as response,
+    ):
+        assert (response.status, (await response.json())["code"]) == (400, "InvalidParameter")
+        assert (await ask(service, "/fine-tunes"))[1]["output"]["total"] == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("checkpoints", 200),
+        ("export/checkpoint-50", 400),
+        ("export/checkpoint-1?model_name=m", 404),
+        ("validation-details/checkpoint-1", 404),
+        ("validation-details/checkpoint-50?page_no=x", 400),
+    ],
+)
+async def test_what_is_asked_of_a_job_must_make_sense(path: str, status: int) -> None:
+    async with Simulator() as service:
+        job_id = service.add_job([(0, "RUNNING"), (0, "SUCCEEDED")])
+
+        assert (await ask(service, f"/fine-tunes/{job_id}/{path}"))[0] == status
+
+
+@pytest.mark.parametrize("end", ["FAILED", "CANCELED"])
+async def test_a_run_that_does_not_succeed_leaves_the_checkpoint_of_its_middle(end: str) -> None:
+    async with Simulator() as service:
+        job_id = service.add_job([(0, "PENDING"), (1, "RUNNING"), (5, end)])
+        await asyncio.sleep(9)
+        _, body = await ask(service, f"/fine-tunes/{job_id}/checkpoints")
+
+    assert [one["create_time"] for one in body["output"]] == ["2026-01-05T10:30:15"]

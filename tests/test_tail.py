@@ -127,6 +127,14 @@ def test_a_log_begun_anew_is_given_from_its_start(base: int, length: int) -> Non
     assert drained(tail, log) == log.lines
 
 
+def test_a_log_begun_anew_before_it_was_known_how_offsets_count() -> None:
+    log, tail = Log(["same", "same"]), Tail()
+    drained(tail, log)
+    log.lines = ["other"]
+
+    assert drained(tail, log) == ["other"]
+
+
 @pytest.mark.parametrize("behind", [1, 30, 200])
 @pytest.mark.parametrize("base", [0, 1])
 def test_a_copy_that_lags_repeats_nothing(base: int, behind: int) -> None:
@@ -136,6 +144,7 @@ def test_a_copy_that_lags_repeats_nothing(base: int, behind: int) -> None:
 
     lagging = Log(lines[:-behind], base=base)
     assert drained(tail, lagging) == []
+    assert tail.count == 300
 
     log.lines.append("new")
     assert drained(tail, log) == ["new"]

@@ -315,6 +315,11 @@ async def test_a_clock_that_is_behind_makes_no_wait_of_negative_age(
     await client.resume(state_of(service, job_id, started=ago(-3600)), poll=PollPolicy(jitter=0))
 
     assert polled_at(service) == [0, 2]
+    with pytest.raises(WaitTimeoutError) as met:
+        await client.resume(
+            state_of(service, service.add_job([(0, "RUNNING")]), started=ago(-3600), deadline=ago(0))
+        )
+    assert met.value.elapsed >= 0
 
 
 @pytest.mark.looptime

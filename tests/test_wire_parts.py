@@ -15,6 +15,8 @@ from dashscope_ft_async import (
     APIResponseValidationError,
     APIStatusError,
     DashScopeFTError,
+    InternalServerError,
+    NotFoundError,
 )
 from dashscope_ft_async._wire import (
     Response,
@@ -239,3 +241,47 @@ def test_any_page_is_a_page_with_sane_numbers_or_one_of_our_errors(
         assert page.page_no >= 1
         assert page.page_size >= 1
         assert page.total is None or page.total >= 0
+
+
+# --- what the mutation check found untested -----------------------------------------------------------
+
+
+def _answer(body: object, status: int = 200, **headers: str) -> Response:
+    return Response(status, headers, orjson.dumps(body))
+
+
+def test_a_scanned_page_tells_its_size_its_total_and_the_rows_that_have_an_id() -> None:
+    rows: list[object] = [{"job_id": "a"}, None, 5, {"job_id": 5}, {"status": "RUNNING"}, {"job_id": "b"}]
+    page = scan_page(_answer({"output": {"jobs": rows, "page_size": "20", "total": 0}}), 100)
+
+    assert (page.page_size, page.total, [row.job_id for row in page.rows]) == (20, 0, ["a", "b"])
+
+
+def test_a_scanned_page_that_tells_no_numbers_has_the_size_asked_for() -> None:
+    page = scan_page(_answer({"output": {"jobs": {}}}), 100)
+
+    assert (page.page_size, page.total, page.rows) == (100, None, ())
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (299, "NotFound", NotFoundError),
+        (300, "NotFound", APIStatusError),
+        (599, None, InternalServerError),
+        (600, None, APIStatusError),
+    ],
+)
+def test_the_edges_of_the_status_ranges(status: int, code: str | None, kind: type[APIStatusError]) -> None:
+    with pytest.raises(APIStatusError) as caught:
+        decode_job(_answer({"code": code}, status), "ft-1")
+
+    assert type(caught.value) is kind
+
+
+def test_a_refusal_carries_how_long_to_wait_and_not_more_than_2000_characters() -> None:
+    with pytest.raises(APIStatusError) as caught:
+        decode_job(_answer({"message": "x" * 3000}, 429, **{"retry-after": "7"}), "ft-1")
+
+    assert caught.value.retry_after == 7
+    assert len(caught.value.message or "") == 2000

@@ -13,6 +13,17 @@ from dashscope_ft_async._wire.actions import (
 )
 from dashscope_ft_async._wire.answers import decode_job, decode_page, scan_page
 from dashscope_ft_async._wire.body import BODY_LIMIT, inflate, too_large
+from dashscope_ft_async._wire.checkpoints import (
+    checkpoint_of,
+    checkpoints_request,
+    decode_checkpoints,
+    decode_exported,
+    decode_validation_page,
+    decode_validation_results,
+    export_request,
+    validation_details_request,
+    validation_results_request,
+)
 from dashscope_ft_async._wire.envelope import endpoint_error
 from dashscope_ft_async._wire.events import Event, EventParser
 from dashscope_ft_async._wire.logs import decode_logs, logs_request, stream_request
@@ -31,14 +42,21 @@ __all__ = [
     "Row",
     "ScannedPage",
     "cancel_request",
+    "checkpoint_of",
+    "checkpoints_request",
     "create_request",
+    "decode_checkpoints",
     "decode_created",
     "decode_done",
+    "decode_exported",
     "decode_job",
     "decode_logs",
     "decode_page",
+    "decode_validation_page",
+    "decode_validation_results",
     "delete_request",
     "endpoint_error",
+    "export_request",
     "inflate",
     "job_id_of",
     "job_request",
@@ -48,4 +66,6 @@ __all__ = [
     "scan_page",
     "stream_request",
     "too_large",
+    "validation_details_request",
+    "validation_results_request",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import cast
+from typing import TypeGuard, cast
 from urllib.parse import quote
 
 import orjson
@@ -72,9 +72,13 @@ def decode_done(response: Response) -> None:
 # --- arguments as JSON --------------------------------------------------------------------------------
 
 
+def _shown(value: object) -> str:
+    return shown(repr(value))  # it may be a key, given in the wrong place
+
+
 def _line(where: str, value: object) -> str:
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
-        raise ConfigurationError(f"{where} must be text of one line, not {value!r}.")
+        raise ConfigurationError(f"{where} must be text of one line, not {_shown(value)}.")
     return value
 
 
@@ -87,18 +91,22 @@ def _mappings(where: str, value: object) -> list[Json]:
 
 
 def _several(where: str, value: object) -> Sequence[object]:
-    if not isinstance(value, list | tuple) or not value:
-        raise ConfigurationError(f"{where} must be a list with something in it, not {value!r}.")
-    return cast("Sequence[object]", value)
+    if not _is_list(value) or not value:
+        raise ConfigurationError(f"{where} must be a list with something in it, not {_shown(value)}.")
+    return value
+
+
+def _is_list(value: object) -> TypeGuard[Sequence[object]]:
+    return isinstance(value, list | tuple)
 
 
 def _mapping(where: str, value: object) -> Json:
     if not isinstance(value, Mapping):
-        raise ConfigurationError(f"{where} must be a mapping, not {value!r}.")
+        raise ConfigurationError(f"{where} must be a mapping, not {_shown(value)}.")
     plain: Json = {}
     for key, item in cast("Mapping[object, object]", value).items():
         if not isinstance(key, str):
-            raise ConfigurationError(f"the keys of {where} must be text, not {key!r}.")
+            raise ConfigurationError(f"the keys of {where} must be text, not {_shown(key)}.")
         plain[key] = _plain(f"{where}.{key}", item)
     return plain
 
@@ -112,11 +120,10 @@ def _plain(where: str, value: object) -> object:
             return value
         case Mapping():
             return _mapping(where, cast("object", value))
-        case list() | tuple():
-            items = cast("Sequence[object]", value)
-            return [_plain(f"{where}[{n}]", item) for n, item in enumerate(items)]
+        case _ if _is_list(value):
+            return [_plain(f"{where}[{n}]", item) for n, item in enumerate(value)]
         case _:
-            raise ConfigurationError(f"{where} cannot be written as JSON: {value!r}.")
+            raise ConfigurationError(f"{where} cannot be written as JSON: {_shown(value)}.")
 
 
 _RULES: Mapping[str, Callable[[str, object], object]] = {

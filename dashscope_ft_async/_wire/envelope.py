@@ -40,17 +40,20 @@ def payload_of(response: Response) -> Json:
 
 def output_of(response: Response, payload: Json) -> Json:
     """The object under ``output``; raises for an error in its place, and for anything else."""
-    outputs = [payload[name] for name in ("output", "data") if isinstance(payload.get(name), dict)]
-    output = cast("Json | None", outputs[0] if outputs else None)
+    return cast("Json", output_as(response, payload, "an object", dict))
+
+
+def output_as(response: Response, payload: Json, what: str, *kinds: type) -> object:
+    """What is under ``output``, if it is one of `kinds`; raises as `output_of` does, which names `what`."""
+    found = [payload[name] for name in ("output", "data") if isinstance(payload.get(name), kinds)]
     code = text_of(payload.get("code"))
     failed = code is not None and code.strip().lower() not in _SUCCESS_CODES
-    if not output and (failed or isinstance(payload.get("error"), dict)):
+    if not (found and found[0]) and (failed or isinstance(payload.get("error"), dict)):
         raise status_error(response, payload)
-    if output is not None:
-        return output
-    # A list, a boolean or nothing: other endpoints answer so, this one does not.
-    found = type(payload["output"]).__name__ if "output" in payload else "nothing"
-    raise malformed(response, f"expected an object, found {found} @ $.output")
+    if found:
+        return found[0]
+    met = type(payload["output"]).__name__ if "output" in payload else "nothing"
+    raise malformed(response, f"expected {what}, found {met} @ $.output")
 
 
 def reason_around(payload: Json) -> Json:

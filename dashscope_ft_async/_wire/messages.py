@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from urllib.parse import unquote
 
 import attrs
 
@@ -15,6 +16,21 @@ class Request:
     path: str
     body: bytes | None = None
     """JSON."""
+
+    @property
+    def template(self) -> str:
+        """The path without query and with names for ids, so that there are few of them."""
+        below = self.path.partition("?")[0].split("/")
+        for place, name in ((2, "{job_id}"), (4, "{id}")):
+            if len(below) > place:
+                below[place] = name
+        return "/".join(below)
+
+    @property
+    def job_id(self) -> str | None:
+        """The job it is about."""
+        below = self.path.partition("?")[0].split("/")
+        return unquote(below[2]) if len(below) > 2 else None
 
 
 HEADERS_READ = ("content-type", "date", "retry-after", "retry-after-ms", "x-request-id")

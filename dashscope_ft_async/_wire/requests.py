@@ -40,12 +40,17 @@ def job_request(job_id: str) -> Request:
 
 def page_request(page_no: int, page_size: int, model: str | None) -> Request:
     """``GET /fine-tunes``. Raises `ConfigurationError` for numbers the service would refuse."""
-    for name, number, most in (("page_no", page_no, 10**9), ("page_size", page_size, 100)):
-        if type(number) is not int or not 1 <= number <= most:
-            raise ConfigurationError(f"{name} must be a whole number from 1 to {most}, not {number!r}.")
-    query: dict[str, str | int] = {"page_no": page_no, "page_size": page_size}
+    query = page_query(page_no, page_size)
     if model is not None:
         if not isinstance(cast("object", model), str) or not model or not model.isprintable():
             raise ConfigurationError(f"model must be the name of a model, not {model!r}.")
         query["model"] = model
     return Request("GET", f"/fine-tunes?{urlencode(query)}")
+
+
+def page_query(page_no: int, page_size: int) -> dict[str, str | int]:
+    """Which page. Raises `ConfigurationError` for numbers the service would refuse."""
+    for name, number, most in (("page_no", page_no, 10**9), ("page_size", page_size, 100)):
+        if type(number) is not int or not 1 <= number <= most:
+            raise ConfigurationError(f"{name} must be a whole number from 1 to {most}, not {number!r}.")
+    return {"page_no": page_no, "page_size": page_size}

@@ -5,12 +5,13 @@ Its methods live in wings, one per concern, over the one core they share.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from dashscope_ft_async._checks import checked, is_number
 from dashscope_ft_async._settings import Secret, settings
 from dashscope_ft_async._version import __version__
+from dashscope_ft_async.client.checkpoints import Checkpoints
 from dashscope_ft_async.client.crowds import Crowds
 from dashscope_ft_async.client.jobs import Jobs
 from dashscope_ft_async.client.logs import Logs
@@ -22,10 +23,13 @@ from dashscope_ft_async.session import Session, Ssl
 if TYPE_CHECKING:
     import aiohttp
 
+    from dashscope_ft_async._telling import Telling
+    from dashscope_ft_async.hooks import Hook
+
 __all__ = ["FineTuneClient", "Waiting"]
 
 
-class FineTuneClient(Jobs, Waits, Crowds, Logs):
+class FineTuneClient(Jobs, Waits, Crowds, Logs, Checkpoints):
     """An asyncio client of the fine-tuning API (``/api/v1/fine-tunes``) that waits well.
 
     Use it as ``async with FineTuneClient() as client``, or call `close`. It belongs to the event loop
@@ -54,6 +58,8 @@ class FineTuneClient(Jobs, Waits, Crowds, Logs):
         ssl: An `ssl.SSLContext` (for a private CA) or an `aiohttp.Fingerprint`. Verification cannot be
             switched off.
         trace_configs: aiohttp tracing; it sees the request headers and so the key.
+        hooks: Told of requests, retries, throttling, changes and waits: callables that take one event of
+            `dashscope_ft_async.hooks`.
         allow_insecure_http: Allow plain ``http://`` to hosts other than this machine.
 
     Raises:
@@ -76,6 +82,7 @@ class FineTuneClient(Jobs, Waits, Crowds, Logs):
         proxy: str | None = None,
         ssl: Ssl | None = None,
         trace_configs: Sequence[aiohttp.TraceConfig] | None = None,
+        hooks: Iterable[Hook] = (),
         allow_insecure_http: bool = False,
     ) -> None:
         # What is raised from here on keeps this frame, and whoever logs it may log the frame's variables.
@@ -96,6 +103,7 @@ class FineTuneClient(Jobs, Waits, Crowds, Logs):
             checked(retry or RetryPolicy(), RetryPolicy, "retry"),
             timeout,
         )
+        told = _telling(hooks)
         where = settings(
             api_key=secret,
             base_url=base_url,
@@ -111,8 +119,9 @@ class FineTuneClient(Jobs, Waits, Crowds, Logs):
             proxy=proxy,
             ssl=ssl,
             trace_configs=trace_configs,
+            hooks=told,
         )
-        super().__init__(where, connection, policy, coalesce=bool(coalesce), max_rate=max_rate)
+        super().__init__(where, connection, policy, coalesce=bool(coalesce), max_rate=max_rate, hooks=told)
 
     def __repr__(self) -> str:
         if not hasattr(self, "_hub"):  # refused, and shown as a variable of a traceback
@@ -156,3 +165,12 @@ class FineTuneClient(Jobs, Waits, Crowds, Logs):
         if self._hub is not None:
             await self._hub.close()
         await self._session.close()
+        self._closing.set()
+
+
+def _telling(hooks: Iterable[Hook]) -> Telling | None:
+    if hooks == () or hooks == []:
+        return None
+    from dashscope_ft_async._telling import Telling
+
+    return Telling(hooks)

@@ -6,12 +6,13 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import attrs
 
 from dashscope_ft_async._checks import check_timeout, checked
 from dashscope_ft_async._journal import Journal
+from dashscope_ft_async._retrying import retried
 from dashscope_ft_async._roster import PAGE_SIZE
 from dashscope_ft_async._settings import Settings
 from dashscope_ft_async._turns import Turns
@@ -33,8 +34,18 @@ from dashscope_ft_async.errors import APIError, APIStatusError, ConfigurationErr
 from dashscope_ft_async.gate import Gate
 from dashscope_ft_async.hub import Hub
 from dashscope_ft_async.models import FineTuneJob, LogPage, WatchState
-from dashscope_ft_async.policy import PollPolicy, RetryPolicy, Trouble, WaitPolicy, WaitState
+from dashscope_ft_async.policy import (
+    PollPolicy,
+    RetryPolicy,
+    Trouble,
+    WaitPolicy,
+    WaitState,
+    may_try_again,
+)
 from dashscope_ft_async.session import Session
+
+if TYPE_CHECKING:
+    from dashscope_ft_async._telling import Telling
 
 _T = TypeVar("_T")
 Watchable: TypeAlias = str | FineTuneJob | WatchState
@@ -56,17 +67,22 @@ class Core:
         *,
         coalesce: bool,
         max_rate: float | None,
+        hooks: Telling | None,
     ) -> None:
         self._where = where
         self._session = session
         self._policy_of_all = policy
         self._coalesce = coalesce
-        self._gate = Gate(policy.retry, _WIDTH, max_rate)
-        self._list_gate = Gate(policy.retry, _WIDTH, max_rate)
+        self._hooks = hooks
+        self._gate = Gate(policy.retry, _WIDTH, max_rate, None if hooks is None else hooks.throttled)
+        self._list_gate = Gate(
+            policy.retry, _WIDTH, max_rate, None if hooks is None else hooks.pages_throttled
+        )
         self._turns = Turns(self._gate)
         self._streams = 0
         self._journal = Journal()
         self._hub: Hub | None = None
+        self._closing = asyncio.Event()
 
     @property
     def _retry(self) -> RetryPolicy:
@@ -112,20 +128,19 @@ class Core:
 
     def _save(self, wait: Wait) -> WatchState:
         state, job = wait.state, wait.last_job
-        origin = state.origin
-        if origin is None:
-            now, clock = asyncio.get_running_loop().time(), datetime.now(UTC)
-            origin = WatchState(
-                job_id=wait.watch.job_id,
-                base_url=self._where.base_url,
-                workspace=self._where.workspace,
-                started=clock - timedelta(seconds=now - state.started),
-                deadline=None if state.deadline is None else _after(clock, state.deadline - now),
-            )
-        return attrs.evolve(
-            origin,
-            last_status=origin.last_status if job is None else job.raw_status,
-            failures=0 if state.trouble is None else state.trouble.attempts,
+        failures = 0 if state.trouble is None else state.trouble.attempts
+        if state.origin is not None:
+            last_status = state.origin.last_status if job is None else job.raw_status
+            return attrs.evolve(state.origin, last_status=last_status, failures=failures)
+        now, clock = asyncio.get_running_loop().time(), datetime.now(UTC)
+        return WatchState(
+            job_id=wait.watch.job_id,
+            base_url=self._where.base_url,
+            workspace=self._where.workspace,
+            started=clock - timedelta(seconds=now - state.started),
+            deadline=None if state.deadline is None else _after(clock, state.deadline - now),
+            last_status=None if job is None else job.raw_status,
+            failures=failures,
         )
 
     def _policy(self, poll: PollPolicy | None) -> WaitPolicy:
@@ -143,8 +158,21 @@ class Core:
                 save=self._save,
                 fetch_page=self._fetch_page if self._coalesce else None,
                 list_gate=self._list_gate,
+                hooks=self._hooks,
             )
         return self._hub
+
+    def _call(
+        self,
+        name: str,
+        job_id: str | None,
+        once: Callable[[], Awaitable[_T]],
+        may_again: Callable[[BaseException], bool] = may_try_again,
+    ) -> Awaitable[_T]:
+        """`once` as the single call `name`: tried again while `may_again` lets it, and told to hooks."""
+        if self._hooks is None:
+            return retried(once, self._retry, may_again)
+        return self._hooks.call(name, job_id, once, self._retry, may_again)
 
     async def _fetch(self, job_id: str) -> FineTuneJob:
         try:
@@ -168,6 +196,14 @@ class Core:
             told = endpoint_error(told, request, self._where.base_url)
         told.job_id = told.job_id or job_id
         raise told
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleep, but not beyond the end of the client: the next request will tell of it."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._closing.wait()
+        except TimeoutError:
+            pass
 
     async def _observed(self, job_id: str) -> FineTuneJob:
         job = await self._told(lambda: self._fetch(job_id))

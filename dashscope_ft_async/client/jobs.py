@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
-from dashscope_ft_async._retrying import retried
 from dashscope_ft_async._wire import (
     cancel_request,
     create_request,
@@ -47,7 +46,7 @@ class Jobs(Core):
             ClientClosedError: the client is closed.
         """
         job_id = job_id_of(job)
-        return await retried(lambda: self._observed(job_id), self._retry)
+        return await self._call("get", job_id, lambda: self._observed(job_id))
 
     async def list(self, page_no: int = 1, page_size: int = 10, *, model: str | None = None) -> JobPage:
         """One page of the account's jobs (``GET /fine-tunes``), each a whole snapshot.
@@ -70,7 +69,7 @@ class Jobs(Core):
             self._journal.listed(page)
             return page
 
-        return await retried(once, self._retry)
+        return await self._call("list", None, once)
 
     def iter_jobs(
         self, *, model: str | None = None, page_size: int = 100
@@ -157,7 +156,7 @@ class Jobs(Core):
                 error.maybe_created = maybe_done(error)
                 raise
 
-        return await retried(once, self._retry, was_refused)
+        return await self._call("create", None, once, was_refused)
 
     async def cancel(self, job: str | FineTuneJob) -> None:
         """Ask the service to cancel the job (``POST /fine-tunes/{job_id}/cancel``).
@@ -179,7 +178,7 @@ class Jobs(Core):
                 await self._asked(cancel_request(job_id), decode_done, job_id)
 
         try:
-            await retried(once, self._retry)
+            await self._call("cancel", job_id, once)
         except BadRequestError:
             if not doubt.arose or (await self.get(job_id)).status not in _CANCELED:
                 raise
@@ -205,7 +204,7 @@ class Jobs(Core):
                 await self._asked(delete_request(job_id), decode_done, job_id)
 
         try:
-            await retried(once, self._retry)
+            await self._call("delete", job_id, once)
         except NotFoundError as error:
             if not doubt.arose or isinstance(error, EndpointNotFoundError):
                 raise

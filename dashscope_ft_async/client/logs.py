@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from dashscope_ft_async._follow import Follower, streamed_first
-from dashscope_ft_async._retrying import retried
 from dashscope_ft_async._tail import PAGE_LINES, Tail
 from dashscope_ft_async._watch import Wait
 from dashscope_ft_async._wire import job_id_of, logs_request, metric_of, stream_request
@@ -39,7 +38,7 @@ class Logs(Core):
         """
         job_id = job_id_of(job)
         logs_request(job_id, offset, lines)
-        return await retried(lambda: self._log_page(job_id, offset, lines), self._retry)
+        return await self._call("logs", job_id, lambda: self._log_page(job_id, offset, lines))
 
     def follow_logs(
         self,

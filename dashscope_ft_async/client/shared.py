@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from inspect import signature
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
 from weakref import WeakKeyDictionary, WeakSet
-
-import attrs
 
 from dashscope_ft_async._settings import Secret, Settings, settings
 from dashscope_ft_async.client import FineTuneClient
@@ -19,6 +17,8 @@ from dashscope_ft_async.session import Ssl
 
 if TYPE_CHECKING:
     import aiohttp
+
+    from dashscope_ft_async.hooks import Hook
 
 
 class Options(TypedDict, total=False):
@@ -32,6 +32,7 @@ class Options(TypedDict, total=False):
     proxy: str | None
     ssl: Ssl | None
     trace_configs: Sequence[aiohttp.TraceConfig] | None
+    hooks: Iterable[Hook]
 
 
 _DEFAULTS = {
@@ -41,14 +42,14 @@ _DEFAULTS = {
 }
 
 
-@attrs.define(eq=False)
 class _Shared:
     """A client and how many are in."""
 
-    client: FineTuneClient
-    where: Settings
-    options: dict[str, Any]
-    users: int = 0
+    def __init__(self, client: FineTuneClient, where: Settings, options: dict[str, Any]) -> None:
+        self.client = client
+        self.where = where
+        self.options = options
+        self.users = 0
 
     def serves(self, where: Settings, options: dict[str, Any]) -> bool:
         ours = self.where

@@ -13,9 +13,9 @@ from dashscope_ft_async.testing.scenario import ENDED, Fault, Json, SimulatedJob
 Act: TypeAlias = Callable[[SimulatedJob, Mapping[str, str], float], Fault]
 """A job, the names in the path and the query, and the time, to the answer."""
 
-_STOPPING = 2.0
+_STOPPING = 1.0
 """Seconds from a cancel to CANCELED."""
-_EXPORTING = 2.0
+_EXPORTING = 0.5
 """Seconds that an export takes."""
 _KEPT = 15 * 86_400.0
 _CREATION_FIELDS = (
@@ -96,7 +96,10 @@ def validation_details(job: SimulatedJob, asked: Mapping[str, str], now: float) 
     name = asked["checkpoint"]
     if name not in dict(_saved(job, now)):
         return Fault.error(404, "NotFound", "Not found!")
-    page_no, page_size = int(asked.get("page_no", "1")), int(asked.get("page_size", "10"))
+    try:
+        page_no, page_size = int(asked.get("page_no", "1")), int(asked.get("page_size", "10"))
+    except ValueError:
+        return Fault.error(400, "InvalidParameter", "page_no or page_size is no number.")
     sample = {
         "video_path": f"https://example.com/{name}.mp4",
         "prompt": "a cat",

@@ -21,7 +21,7 @@ FLOORS = (
     {"hub", "_telling"},
     {"_crowd", "_follow"},
     {"client"},
-    {"testing", "otel"},
+    {"testing", "otel", "airflow", "_airflow_provider"},
     {"cli"},
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
@@ -33,6 +33,7 @@ DOORS = {
     "tenacity": {"policy", "_retrying", "_telling"},
     "click": {"cli"},
     "rich": {"cli"},
+    "airflow": {"airflow"},
     "opentelemetry": {"otel"},
     "pytest": {"testing"},
     "pytest_asyncio": {"testing"},

@@ -345,6 +345,14 @@ async def test_crowds_and_every_wait_take_states_among_ids(
     assert snapshots == ["SUCCEEDED"]
 
 
+async def test_a_client_tells_its_place_in_the_words_of_a_state(service: Simulator) -> None:
+    job_id = service.add_job([(0, "SUCCEEDED")])
+    async with service.client(workspace="llm-1") as client:
+        state = state_of(service, job_id, base_url=client.base_url, workspace=client.workspace)
+
+        assert (await client.wait_for_terminal(state)).succeeded
+
+
 @pytest.mark.parametrize("other", [{"base_url": "https://elsewhere/api/v1"}, {"workspace": "llm-2"}])
 async def test_a_state_of_another_place_is_refused_before_any_request(
     service: Simulator, client: FineTuneClient, other: dict[str, str]

@@ -132,6 +132,16 @@ class FineTuneClient(Jobs, Waits, Crowds, Logs, Checkpoints):
         raise TypeError("a FineTuneClient cannot be pickled: make one in each process.")
 
     @property
+    def base_url(self) -> str:
+        """Where it asks, ``/api/v1`` included; as in a `WatchState`."""
+        return self._where.base_url
+
+    @property
+    def workspace(self) -> str | None:
+        """The workspace it asks for, or `None`; as in a `WatchState`."""
+        return self._where.workspace
+
+    @property
     def closed(self) -> bool:
         """Whether `close` was called."""
         return self._session.closed

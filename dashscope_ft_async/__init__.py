@@ -9,6 +9,7 @@ program, few requests, and patience with everything that passes.
 
 from dashscope_ft_async._version import __version__
 from dashscope_ft_async.client import FineTuneClient, Waiting
+from dashscope_ft_async.client.shared import shared_client
 from dashscope_ft_async.errors import (
     APIConnectionError,
     APIError,
@@ -83,4 +84,5 @@ __all__ = [
     "Waiting",
     "WatchState",
     "__version__",
+    "shared_client",
 ]

@@ -122,6 +122,11 @@ class FineTuneClient(Jobs, Waits, Crowds, Logs):
     def __reduce__(self) -> NoReturn:
         raise TypeError("a FineTuneClient cannot be pickled: make one in each process.")
 
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._session.closed
+
     async def __aenter__(self) -> Self:
         self._session.check_usable()
         return self

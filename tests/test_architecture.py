@@ -21,7 +21,7 @@ FLOORS = (
     {"hub"},
     {"_crowd", "_follow"},
     {"client"},
-    {"testing"},
+    {"testing", "temporal"},
     {"cli"},
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
@@ -33,6 +33,7 @@ DOORS = {
     "tenacity": {"policy", "_retrying"},
     "click": {"cli"},
     "rich": {"cli"},
+    "temporalio": {"temporal"},
 }
 PURE = {"models", "_text", "_checks", "errors", "_wire", "policy", "gate", "_roster", "_tail"}
 CLOCKS_AND_CHANCE = {"asyncio", "time", "random", "socket"}

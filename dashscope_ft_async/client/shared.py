@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from inspect import signature
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
 from weakref import WeakKeyDictionary, WeakSet
 
 import attrs
@@ -127,7 +127,7 @@ def shared_client(
     del api_key
     if "session" in options:
         raise ConfigurationError("session= cannot be shared: whoever made it decides when it is closed.")
-    given = {name: _kept(value) for name, value in {**_DEFAULTS, **options}.items()}
+    given: dict[str, Any] = {name: _kept(value) for name, value in {**_DEFAULTS, **options}.items()}
     given |= {"poll": given["poll"] or PollPolicy(), "retry": given["retry"] or RetryPolicy()}
     where = settings(
         api_key=secret,
@@ -146,6 +146,6 @@ def shared_client(
     return _Entrance(_Shared(client, where, given))
 
 
-def _kept(value: object) -> object:
+def _kept(value: Any) -> Any:
     """A list as it is now, since it may be changed later."""
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(cast("list[object]", value)) if isinstance(value, list) else value

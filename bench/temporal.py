@@ -125,7 +125,7 @@ async def work(address: str) -> None:
 async def run(
     plan: Plan, *, batch_size: int, kill_after: float, heartbeat_timeout: float
 ) -> dict[str, Any]:
-    """The figures of one run, with two workers; the first is killed `kill_after` seconds after the start."""
+    """The figures of one run with two workers; the first is killed after `kill_after` seconds."""
     with ExitStack() as stack:
         address, server = stack.enter_context(temporal_server())
         client = await connected(address)

@@ -19,19 +19,25 @@ from tests.conftest import KEY
 RUNNING = [(0, "RUNNING")]
 
 
-class Attempt(ActivityEnvironment):
+class Attempt:
     """One attempt, after one that left `details`; keeps what it beats."""
 
     def __init__(self, *details: Any, scheduled: datetime | None = None) -> None:
-        super().__init__()
         self.beats: list[Any] = []
-        self.on_heartbeat = self.beats.append
-        self.info = replace(
-            self.info,
+        self._environment = ActivityEnvironment()
+        self._environment.on_heartbeat = self.beats.append
+        self._environment.info = replace(
+            self._environment.info,
             heartbeat_details=details,
             scheduled_time=scheduled or datetime.now(UTC),
             heartbeat_timeout=timedelta(seconds=0.2),
         )
+
+    async def wait(self, activities: FineTuneActivities, batch: FineTuneBatch) -> list[JobOutcome]:
+        return await self._environment.run(activities.wait_for_jobs, batch)
+
+    async def cancel(self, activities: FineTuneActivities, batch: FineTuneBatch) -> None:
+        await self._environment.run(activities.cancel_jobs, batch)
 
 
 async def test_every_end_is_an_outcome_in_the_order_of_the_ids(
@@ -42,8 +48,8 @@ async def test_every_end_is_an_outcome_in_the_order_of_the_ids(
     stopped = service.add_job([(0, "CANCELED")])
     slow = service.add_job(RUNNING)
 
-    found = await Attempt().run(
-        activities.wait_for_jobs,
+    found = await Attempt().wait(
+        activities,
         FineTuneBatch(job_ids=[good, bad, "ft-none", slow, stopped, good], timeout=0.5),
     )
 
@@ -61,7 +67,7 @@ async def test_a_later_attempt_asks_no_more_for_what_has_ended_and_keeps_the_dea
     ended, runs = service.add_job([(0, "SUCCEEDED")]), service.add_job(RUNNING)
     batch = FineTuneBatch(job_ids=[ended, runs], timeout=60)
     first = Attempt()
-    dead = asyncio.create_task(first.run(activities.wait_for_jobs, batch))
+    dead = asyncio.create_task(first.wait(activities, batch))
     while not first.beats or not first.beats[-1]["ended"]:
         await asyncio.sleep(0.02)
     dead.cancel()
@@ -73,7 +79,7 @@ async def test_a_later_attempt_asks_no_more_for_what_has_ended_and_keeps_the_dea
 
     # Scheduled long ago by now: only the state knows the deadline, and it has not passed.
     second = Attempt(detail, scheduled=datetime.now(UTC) - timedelta(hours=1))
-    found = await second.run(activities.wait_for_jobs, batch)
+    found = await second.wait(activities, batch)
 
     assert [one.succeeded for one in found] == [True, True]
     assert (service.polls(ended), service.polls(runs)) == (polls[0], polls[1] + 1)
@@ -87,8 +93,8 @@ async def test_an_attempt_without_a_heartbeat_before_it_keeps_the_deadline_too(
     scheduled = datetime.now(UTC) - timedelta(seconds=59.8)
 
     [found] = await asyncio.wait_for(
-        Attempt(scheduled=scheduled).run(
-            activities.wait_for_jobs, FineTuneBatch(job_ids=[service.add_job(RUNNING)], timeout=60)
+        Attempt(scheduled=scheduled).wait(
+            activities, FineTuneBatch(job_ids=[service.add_job(RUNNING)], timeout=60)
         ),
         5,
     )
@@ -98,7 +104,7 @@ async def test_an_attempt_without_a_heartbeat_before_it_keeps_the_deadline_too(
 
 async def failure(activities: FineTuneActivities, attempt: Attempt, **batch: Any) -> ApplicationError:
     with pytest.raises(ApplicationError) as met:
-        await attempt.run(activities.wait_for_jobs, FineTuneBatch(**batch))
+        await attempt.wait(activities, FineTuneBatch(**batch))
     assert met.value.__cause__ is None
     assert KEY not in repr(met.value)
     return met.value
@@ -132,7 +138,7 @@ async def test_a_service_that_is_down_is_tried_again_until_the_deadline(
 
     assert (error.type, error.non_retryable) == ("APIConnectionError", False)
     with pytest.raises(ApplicationError) as last:
-        await late.run(activities.wait_for_jobs, FineTuneBatch(**down))
+        await late.wait(activities, FineTuneBatch(**down))
     assert last.value.non_retryable
 
 
@@ -190,7 +196,7 @@ async def test_cancelling_passes_over_jobs_that_have_ended_or_are_gone(
 ) -> None:
     ended, runs = service.add_job([(0, "SUCCEEDED")]), service.add_job(RUNNING)
 
-    await Attempt().run(activities.cancel_jobs, FineTuneBatch(job_ids=[ended, "ft-none", runs]))
+    await Attempt().cancel(activities, FineTuneBatch(job_ids=[ended, "ft-none", runs]))
 
     stops = [seen.status for seen in service.requests if seen.path.endswith("/cancel")]
     assert stops == [400, 404, 200]

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from uuid import uuid4
 
 import pytest
@@ -19,7 +19,7 @@ from dashscope_ft_async.testing import Simulator
 from tests.conftest import KEY
 from tests.lanes.temporal.nightly import Nightly
 
-Handle: TypeAlias = WorkflowHandle[WaitForFineTunes, list[JobOutcome]]
+Handle: TypeAlias = WorkflowHandle[Any, list[JobOutcome]]
 RUNNING = [(0, "RUNNING")]
 
 
@@ -127,8 +127,6 @@ async def test_a_workflow_of_ones_own_runs_in_the_sandbox(
     job_id = service.add_job([(0, "SUCCEEDED")], finetuned_output="m-1")
 
     async with working(temporal, queue, activities):
-        model = await temporal.execute_workflow(
-            Nightly.run, job_id, id=f"test-{uuid4()}", task_queue=queue, result_type=str
-        )
+        model = await temporal.execute_workflow(Nightly.run, job_id, id=f"test-{uuid4()}", task_queue=queue)
 
     assert model == "m-1"

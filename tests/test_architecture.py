@@ -21,7 +21,7 @@ FLOORS = (
     {"hub", "_telling"},
     {"_crowd", "_follow"},
     {"client"},
-    {"testing", "otel", "airflow", "_airflow_provider"},
+    {"testing", "otel", "airflow", "_airflow_provider", "temporal"},
     {"cli"},
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
@@ -37,6 +37,7 @@ DOORS = {
     "opentelemetry": {"otel"},
     "pytest": {"testing"},
     "pytest_asyncio": {"testing"},
+    "temporalio": {"temporal"},
 }
 PURE = {"models", "hooks", "_text", "_checks", "errors", "_wire", "policy", "gate", "_roster", "_tail"}
 CLOCKS_AND_CHANCE = {"asyncio", "time", "random", "socket"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -36,7 +37,9 @@ async def test_no_wait_is_lost_or_wrong_in_a_storm_and_nothing_is_left() -> None
         assert "waits 300: " in printed
         assert "lost 0, wrong 0, leaked 0" in printed
         assert "cut by the outage" in printed
-        assert "429 with Retry-After" in printed
+        spoilt = re.search(r"spoilt (\d+)", printed)  # which faults they were is a matter of chance
+        assert spoilt is not None, printed
+        assert int(spoilt[1]) >= 30, printed
         assert "Unclosed" not in printed
         assert "Traceback" not in printed
 

@@ -36,11 +36,14 @@ async def test_a_service_that_is_down_for_hours_is_waited_out(
 
     found = shutil.which("temporal-test-server", path=str(Path(sys.executable).parent))
     environment = await WorkflowEnvironment.start_time_skipping(test_server_existing_path=found)
-    async with environment, Worker(
-        environment.client,
-        task_queue=queue,
-        workflows=[WaitForFineTunes],
-        activities=FineTuneActivities(down_at_first).all,
+    async with (
+        environment,
+        Worker(
+            environment.client,
+            task_queue=queue,
+            workflows=[WaitForFineTunes],
+            activities=FineTuneActivities(down_at_first).all,
+        ),
     ):
         handle = await environment.client.start_workflow(
             WaitForFineTunes.run,

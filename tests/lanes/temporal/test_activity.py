@@ -187,8 +187,10 @@ async def test_a_worker_that_died_before_it_could_fail_the_batch_does_not_make_i
     ids=str,
 )
 def test_a_batch_that_cannot_be_is_refused_where_it_is_made(wrong: dict[str, Any]) -> None:
+    good: dict[str, Any] = {"job_ids": ["ft-1"]}
+
     with pytest.raises(ConfigurationError):
-        FineTuneBatch(**({"job_ids": ["ft-1"]} | wrong))
+        FineTuneBatch(**(good | wrong))
 
 
 async def test_cancelling_passes_over_jobs_that_have_ended_or_are_gone(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, TypeAlias
+from typing import TypeAlias
 from uuid import uuid4
 
 import pytest
@@ -19,12 +19,12 @@ from dashscope_ft_async.testing import Simulator
 from tests.conftest import KEY
 from tests.lanes.temporal.nightly import Nightly
 
-Handle: TypeAlias = WorkflowHandle[Any, list[JobOutcome]]
+Handle: TypeAlias = WorkflowHandle[WaitForFineTunes, list[JobOutcome]]
 RUNNING = [(0, "RUNNING")]
 
 
 @asynccontextmanager
-async def working(temporal: Client, queue: str, activities: FineTuneActivities) -> AsyncIterator[None]:
+async def working(temporal: Client, queue: str, activities: FineTuneActivities) -> AsyncGenerator[None]:
     """A worker for the block."""
     async with Worker(
         temporal, task_queue=queue, workflows=[WaitForFineTunes, Nightly], activities=activities.all
@@ -38,12 +38,11 @@ async def until(true: Callable[[], bool]) -> None:
             await asyncio.sleep(0.02)
 
 
-async def start(
-    temporal: Client, queue: str, batch: FineTuneBatch
-) -> WorkflowHandle[object, list[JobOutcome]]:
-    return await temporal.start_workflow(
-        WaitForFineTunes.run, batch, id=f"test-{uuid4()}", task_queue=queue
-    )
+async def start(temporal: Client, queue: str, batch: FineTuneBatch) -> Handle:
+    name = f"test-{uuid4()}"
+    # Returned at once, its type would be inferred from the annotation, and in vain.
+    handle = await temporal.start_workflow(WaitForFineTunes.run, batch, id=name, task_queue=queue)
+    return handle  # noqa: RET504
 
 
 async def test_jobs_are_waited_for_in_batches_and_the_key_is_not_in_the_history(

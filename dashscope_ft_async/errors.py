@@ -356,7 +356,8 @@ class WaitError(DashScopeFTError):
     last_error: BaseException | None = None
     """The last failed poll of this wait, or `None`."""
     state: WatchState | None = None
-    """Where the wait stood, to go on with it: `FineTuneClient.resume`. `None` where none had begun."""
+    """Where the wait stood, to go on with it: `FineTuneClient.resume`. `None` where none had begun,
+    and for the export of a checkpoint, which is no wait for a job."""
 
     def __init__(
         self,

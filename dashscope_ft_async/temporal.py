@@ -21,9 +21,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import Any, Protocol
 
 from temporalio import activity, workflow
@@ -37,6 +38,7 @@ from dashscope_ft_async.errors import (
     ClientClosedError,
     ConfigurationError,
     DashScopeFTError,
+    EndpointNotFoundError,
     JobCanceledError,
     JobError,
     JobFailedError,
@@ -92,11 +94,11 @@ class FineTuneBatch:
         # Said where the batch is made: in a workflow it would be tried again for ever.
         if isinstance(self.job_ids, str):
             raise ConfigurationError("job_ids must be a list of ids, not one text.")
-        if self.timeout is not None and not self.timeout >= 0:
+        if self.timeout is not None and not 0 <= self.timeout < inf:
             raise ConfigurationError(f"timeout must be seconds from 0, or None, not {self.timeout!r}.")
         if self.batch_size < 1:
             raise ConfigurationError(f"batch_size must be a whole number from 1, not {self.batch_size!r}.")
-        if not self.heartbeat_timeout > 0:
+        if not 0 < self.heartbeat_timeout < inf:
             raise ConfigurationError(
                 f"heartbeat_timeout must be seconds greater than 0, not {self.heartbeat_timeout!r}."
             )
@@ -194,8 +196,12 @@ class FineTuneActivities:
         try:
             async with self._at(batch) as client:
                 for job_id in dict.fromkeys(batch.job_ids):
-                    with suppress(BadRequestError, NotFoundError):
+                    try:
                         await client.cancel(job_id)
+                    except EndpointNotFoundError:
+                        raise  # nothing was cancelled, and nothing can be, here
+                    except (BadRequestError, NotFoundError):
+                        pass
         except DashScopeFTError as error:
             failure = _failure(error, [], retry=_may_clear(error))
         else:
@@ -289,12 +295,13 @@ async def _wait_for_all(
 ) -> None:
     async with AsyncExitStack() as waits:
         tasks: list[asyncio.Task[None]] = []
-        for job_id, job in progress.to_wait_for():
-            wait = await waits.enter_async_context(client.waiting(job, timeout=left))
-            progress.begin(job_id, wait)
-            tasks.append(asyncio.create_task(_wait_for_one(job_id, wait, progress)))
-        pending = set(tasks)
+        pending: set[asyncio.Task[None]] = set()
         try:
+            for job_id, job in progress.to_wait_for():
+                wait = await waits.enter_async_context(client.waiting(job, timeout=left))
+                progress.begin(job_id, wait)
+                tasks.append(asyncio.create_task(_wait_for_one(job_id, wait, progress)))
+                pending.add(tasks[-1])
             while pending:
                 progress.beat()
                 done, pending = await asyncio.wait(

@@ -556,3 +556,17 @@ async def test_offsets_of_the_simulator_as_documented(service: Simulator, client
 
     assert page.lines == tuple(f"line {n}" for n in range(10, 15))
     assert page.total == 20
+
+
+async def test_a_stream_leaves_out_what_an_earlier_run_has_seen(service: Simulator) -> None:
+    log = [(n, f"line {n}") for n in range(6)]
+    job_id = service.add_job([(0, "RUNNING"), (10, "SUCCEEDED")], log=log)
+    async with service.client() as client:
+        await asyncio.sleep(3)
+        async with client.waiting(job_id) as waiting:
+            kept = attrs.evolve(waiting.state, log_offset=2)
+        for seen in (
+            [line async for line in client.stream_events(kept)],
+            [line async for line in client.stream_events(job_id, after=2)],
+        ):
+            assert seen == [f"line {n}" for n in range(2, 6)]

@@ -375,3 +375,26 @@ async def test_a_state_of_another_place_is_refused_before_any_request(
 async def test_only_a_state_is_resumed(client: FineTuneClient) -> None:
     with pytest.raises(ConfigurationError, match="state must be a WatchState"):
         await client.resume("ft-1")  # type: ignore[arg-type]
+
+
+@pytest.mark.looptime
+async def test_a_wait_outlives_those_who_stop_awaiting_it_but_not_its_block(service: Simulator) -> None:
+    """A second `terminal()` was cancelled like the first, and one behind the block waited for ever."""
+    job_id = service.add_job([(0, "RUNNING"), (60, "SUCCEEDED")])
+    async with service.client() as client:
+        async with client.waiting(job_id) as waiting:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(5):
+                    await waiting.terminal()
+            assert (await waiting.terminal()).succeeded
+        assert (await waiting.terminal()).succeeded
+        async with client.waiting(service.add_job([(0, "RUNNING")])) as given_up:
+            pass
+        with pytest.raises(ConfigurationError, match="async with block"):
+            await given_up.terminal()
+
+
+def test_a_time_at_the_edge_of_the_calendar_is_refused() -> None:
+    text = '{"job_id": "ft-1", "base_url": "http://127.0.0.1", "started": "0001-01-01T00:00:00+05:00"}'
+    with pytest.raises(ConfigurationError, match="started"):
+        WatchState.from_json(text)

@@ -72,6 +72,7 @@ class Logs(Core):
         self,
         job: Watchable,
         *,
+        after: int | None = None,
         timeout: float | None = DAY,
         poll: PollPolicy | None = None,
     ) -> AsyncGenerator[str, None]:
@@ -81,10 +82,10 @@ class Logs(Core):
         does. Where it is absent, breaks off or is silent for a minute, pages of the log go on in its
         place, and give what it left out; no line comes twice. At most 50 jobs of a client are streamed at
         once, the others read in pages. Parameters and errors are those of `follow_logs`, and so of
-        `wait_for_terminal`.
+        `wait_for_terminal`; but the state of an error counts only the lines that came in pages, so going
+        on from it may repeat lines of the stream, and loses none.
         """
-        self._check(job, timeout, poll)
-        return self._stream_events(job, timeout, poll)
+        return self._stream_events(job, self._checked(job, after, timeout, poll), timeout, poll)
 
     def metrics(self, job: str | FineTuneJob) -> AsyncGenerator[TrainingMetric, None]:
         """The training figures in the job's log as it is now, in order.
@@ -138,7 +139,7 @@ class Logs(Core):
                     yield line
 
     async def _stream_events(
-        self, job: Watchable, timeout: float | None, poll: PollPolicy | None
+        self, job: Watchable, after: int, timeout: float | None, poll: PollPolicy | None
     ) -> AsyncGenerator[str, None]:
         with self._wait(job, timeout, poll) as wait:
             job_id = wait.watch.job_id
@@ -146,8 +147,11 @@ class Logs(Core):
             banner = f"connect success, now start to follow {job_id}"
             joined = streamed_first(follower, lambda: self._stream(job_id), wait, banner)
             async with aclosing(joined) as lines:
-                async for line in lines:
-                    yield line
+                async for line in lines:  # from the log's start, or the stream's old lines were not known
+                    if after:
+                        after -= 1
+                    else:
+                        yield line
 
     async def _stream(self, job_id: str) -> AsyncGenerator[bytes, None]:
         if self._streams >= _MOST_STREAMS:

@@ -41,8 +41,16 @@ class Waiting:
         return self._wait.saved()
 
     async def terminal(self, *, on_update: OnUpdate | None = None) -> FineTuneJob:
-        """The terminal job. `on_update` and errors are those of `FineTuneClient.wait_for_terminal`."""
-        return await _terminal(self._wait, on_update)
+        """The terminal job. `on_update` and errors are those of `FineTuneClient.wait_for_terminal`.
+
+        Raises:
+            ConfigurationError: called behind its ``async with`` block, which gave it up.
+        """
+        if self._wait.ended.cancelled():
+            raise ConfigurationError("the wait was given up with its async with block: await it inside.")
+        if on_update is None:
+            return await asyncio.shield(self._wait.ended)  # who stops awaiting has not given the wait up
+        return await follow(self._wait, on_update)
 
 
 class Waits(Core):
@@ -189,7 +197,10 @@ class Waits(Core):
         self, job: Watchable, timeout: float | None, poll: PollPolicy | None
     ) -> AsyncGenerator[Waiting]:
         with self._wait(job, timeout, poll) as wait:
-            yield Waiting(wait)
+            try:
+                yield Waiting(wait)
+            finally:
+                wait.ended.cancel()  # nothing drives it any more
 
     async def resume(
         self, state: WatchState, *, poll: PollPolicy | None = None, on_update: OnUpdate | None = None

@@ -14,8 +14,12 @@ from dashscope_ft_async.errors import ConfigurationError
 
 def _to_utc(value: datetime) -> datetime:
     # What is no time, or names no zone, is the validator's to refuse.
-    has_zone = isinstance(cast("object", value), datetime) and value.tzinfo is not None
-    return value.astimezone(UTC) if has_zone else value
+    if not isinstance(cast("object", value), datetime) or value.tzinfo is None:
+        return value
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:  # the first or the last day of the calendar
+        return value
 
 
 def _must(

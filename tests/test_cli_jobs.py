@@ -92,3 +92,49 @@ def test_list_gives_up_in_time(server: Service) -> None:
 @pytest.mark.parametrize("args", [["--page", "0"], ["--page-size", "101"], ["--status", "GONE"]])
 def test_list_refuses_what_cannot_be(args: list[str]) -> None:
     assert run("list", *args).exit_code == 2
+
+
+# --- cancel and delete ------------------------------------------------------------------------------
+
+
+def test_cancel_tells_that_it_was_accepted(server: Service) -> None:
+    job_id = server.add_job([(0, "RUNNING")])
+    result = run("cancel", "--base-url", server.url, job_id)
+    (line,) = lines_of(result.stdout)
+    assert (result.exit_code, line["event"], line["job_id"]) == (0, "cancel_accepted", job_id)
+    (now,) = lines_of(run("get", "--base-url", server.url, job_id).stdout)
+    assert now["status"] in ("CANCELING", "CANCELED")
+
+
+def test_cancel_of_a_job_that_has_ended_exits_5(server: Service) -> None:
+    result = run("cancel", "--base-url", server.url, server.add_job([(0, "SUCCEEDED")]))
+    assert result.exit_code == 5
+    assert lines_of(result.stdout)[-1]["error"]["code"] == "UnsupportedOperation"
+
+
+def test_delete_takes_the_job_away(server: Service) -> None:
+    job_id = server.add_job([(0, "SUCCEEDED")])
+    result = run("delete", "--yes", "--base-url", server.url, job_id)
+    assert (result.exit_code, lines_of(result.stdout)[0]["event"]) == (0, "deleted")
+    assert run("get", "--base-url", server.url, job_id).exit_code == 5
+
+
+def test_delete_needs_a_yes_where_nobody_can_be_asked(server: Service) -> None:
+    job_id = server.add_job([(0, "SUCCEEDED")])
+    result = run("delete", "--base-url", server.url, job_id)
+    assert (result.exit_code, server.simulator.requests) == (2, [])
+    assert "--yes" in result.stderr
+
+
+@pytest.mark.usefixtures("on_a_terminal")
+@pytest.mark.parametrize(("said", "code", "requests"), [("y\n", 0, 1), ("n\n", 1, 0)])
+def test_delete_asks_on_a_terminal(server: Service, said: str, code: int, requests: int) -> None:
+    job_id = server.add_job([(0, "SUCCEEDED")])
+    result = run("delete", "--base-url", server.url, job_id, stdin=said)
+    assert (result.exit_code, len(server.simulator.requests)) == (code, requests)
+    assert ("deleted" in result.stdout) == (code == 0)
+
+
+@pytest.mark.parametrize("command", ["cancel", "delete", "logs"])
+def test_an_api_key_is_no_job_id(command: str) -> None:
+    assert run(command, "sk-0123456789abcdef").exit_code == 2

@@ -117,13 +117,13 @@ def event(name: str, job_id: str | None, **facts: object) -> None:
     write_json({"event": name, "time": time, "job_id": job_id, **facts})
 
 
-def ask(
+def answered(
     options: Access,
     timeout: float | None,
     question: Callable[[FineTuneClient], Awaitable[object]],
     job_id: str | None = None,
-) -> NoReturn:
-    """Put `question` to the service and end the command; an error is told on both streams."""
+) -> Exit:
+    """Put `question` to the service; an error is told on both streams."""
     console = Console(stderr=True)
 
     async def run() -> Exit:
@@ -145,4 +145,14 @@ def ask(
         return Exit.SUCCEEDED
 
     with view.logs(console, options.log_level):
-        raise SystemExit(run_to_exit(run, console))
+        return run_to_exit(run, console)
+
+
+def ask(
+    options: Access,
+    timeout: float,
+    question: Callable[[FineTuneClient], Awaitable[object]],
+    job_id: str | None = None,
+) -> NoReturn:
+    """Put `question` to the service, and end the command."""
+    raise SystemExit(answered(options, timeout, question, job_id))

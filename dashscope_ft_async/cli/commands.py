@@ -26,8 +26,9 @@ from dashscope_ft_async.cli.access import (
 )
 from dashscope_ft_async.cli.board import Board, Row
 from dashscope_ft_async.cli.demo import INTRODUCTION, play
-from dashscope_ft_async.cli.jobs import list_jobs
+from dashscope_ft_async.cli.jobs import cancel, delete, list_jobs
 from dashscope_ft_async.cli.lines import JsonLines, write_json
+from dashscope_ft_async.cli.logs import logs
 from dashscope_ft_async.cli.outcome import Exit, exit_of, go_on_line
 from dashscope_ft_async.cli.show import show, terminals
 from dashscope_ft_async.client import FineTuneClient
@@ -63,7 +64,8 @@ def dashscope_ft() -> None:
 
 # --- from the modules beside this one
 
-dashscope_ft.add_command(list_jobs)
+for _command in (list_jobs, logs, cancel, delete):
+    dashscope_ft.add_command(_command)
 
 
 # --- wait -------------------------------------------------------------------------------------------

@@ -11,8 +11,8 @@ import click
 from rich.console import Console
 
 from dashscope_ft_async.cli import view
-from dashscope_ft_async.cli.access import Access, access_options, ask, patience
-from dashscope_ft_async.cli.board import Board, Row
+from dashscope_ft_async.cli.access import Access, access_options, ask, event, no_key, patience
+from dashscope_ft_async.cli.board import Board, Row, printable
 from dashscope_ft_async.cli.lines import JsonLines
 from dashscope_ft_async.cli.outcome import exit_of
 from dashscope_ft_async.client import FineTuneClient
@@ -86,3 +86,53 @@ def list_jobs(
             click.echo(board.tally() or "No jobs.", err=True)
 
     ask(options, timeout, question)
+
+
+@click.command(epilog=f"Exit codes: 0 the cancel was accepted; {ASKS}")
+@click.argument("job_id", metavar="ID", callback=no_key)
+@access_options
+@patience
+def cancel(job_id: str, timeout: float, **access: Any) -> None:
+    """Ask the service to cancel a job.
+
+    The key is read from DASHSCOPE_API_KEY or ~/.dashscope/api_key. That it was accepted does not end the
+    job: it is CANCELING, and may yet end in any way. Wait for it to know.
+    """
+    options = Access(**access)
+
+    async def question(client: FineTuneClient) -> None:
+        await client.cancel(job_id)
+        _done(options, "cancel_accepted", job_id, "cancel accepted")
+
+    ask(options, timeout, question, job_id)
+
+
+@click.command(epilog=f"Exit codes: 0 the job was deleted; {ASKS}")
+@click.argument("job_id", metavar="ID", callback=no_key)
+@access_options
+@patience
+@click.option("-y", "--yes", is_flag=True, help="Do not ask first.")
+def delete(job_id: str, timeout: float, yes: bool, **access: Any) -> None:
+    """Delete a job; one in training cannot be deleted.
+
+    The key is read from DASHSCOPE_API_KEY or ~/.dashscope/api_key. It cannot be undone, so --yes is
+    needed where nobody can be asked.
+    """
+    options = Access(**access)
+    if not yes:
+        if options.as_json:
+            raise click.UsageError("--yes is needed where stdout is no terminal, and with --json.")
+        click.confirm(f"Delete {printable(job_id)}?", abort=True, err=True)
+
+    async def question(client: FineTuneClient) -> None:
+        await client.delete(job_id)
+        _done(options, "deleted", job_id, "deleted")
+
+    ask(options, timeout, question, job_id)
+
+
+def _done(options: Access, name: str, job_id: str, words: str) -> None:
+    if options.as_json:
+        event(name, job_id)
+    else:
+        click.echo(f"{printable(job_id)}: {words}")

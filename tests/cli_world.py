@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
@@ -56,7 +56,7 @@ class Service:
 
 
 @contextmanager
-def serving() -> Iterator[Service]:
+def serving() -> Generator[Service, None, None]:
     service = Service()
     try:
         yield service

@@ -25,6 +25,8 @@ from dashscope_ft_async.cli.access import (
     seconds,
 )
 from dashscope_ft_async.cli.board import Board, Row
+from dashscope_ft_async.cli.checkpoints import checkpoints
+from dashscope_ft_async.cli.create import create
 from dashscope_ft_async.cli.demo import INTRODUCTION, play
 from dashscope_ft_async.cli.jobs import cancel, delete, list_jobs
 from dashscope_ft_async.cli.lines import JsonLines, write_json
@@ -64,7 +66,7 @@ def dashscope_ft() -> None:
 
 # --- from the modules beside this one
 
-for _command in (list_jobs, logs, cancel, delete):
+for _command in (list_jobs, logs, cancel, delete, create, checkpoints):
     dashscope_ft.add_command(_command)
 
 

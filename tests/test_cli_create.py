@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from dashscope_ft_async import FineTuneClient
 from dashscope_ft_async.cli import access
 from dashscope_ft_async.cli.show import Terminals
 from dashscope_ft_async.testing import Fault
@@ -78,3 +79,33 @@ def test_checkpoints_on_a_terminal_are_a_table(server: Service) -> None:
 
 def test_checkpoints_of_no_job_exit_5(server: Service) -> None:
     assert run("checkpoints", "--base-url", server.url, "ft-absent").exit_code == 5
+
+
+def test_export_waits_for_the_model_and_names_it(server: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = server.add_job([(0, "RUNNING"), (0.01, "SUCCEEDED")])
+    run("wait", "--base-url", server.url, job_id)
+    asked = ["export", "--base-url", server.url, "--model-name", "mine", job_id, "checkpoint-50"]
+    result = run(*asked)
+    (line,) = lines_of(result.stdout)
+    assert (result.exit_code, line["checkpoint"]["status"]) == (0, "SUCCEEDED")
+    monkeypatch.setattr(access, "terminals", lambda: Terminals(stdout=True, stderr=True))
+    assert run(*asked).stdout == line["checkpoint"]["model_name"] + "\n"
+
+
+def test_export_of_no_job_exits_5(server: Service) -> None:
+    args = ["--base-url", server.url, "--model-name", "mine", "ft-absent", "checkpoint-50"]
+    assert run("export", *args).exit_code == 5
+
+
+def test_export_needs_a_model_name() -> None:
+    assert run("export", "ft-1", "checkpoint-50").exit_code == 2
+
+
+def test_an_interrupted_export_says_how_to_see_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FineTuneClient, "export_checkpoint", interrupted)
+    result = run("export", "--model-name", "mine", "ft-1", "checkpoint-50")
+    assert result.exit_code == 130
+    assert result.stderr.splitlines()[-1].strip() == "dashscope-ft checkpoints -- ft-1"

@@ -25,18 +25,16 @@ from dashscope_ft_async.cli.access import (
     seconds,
 )
 from dashscope_ft_async.cli.board import Board, Row
-from dashscope_ft_async.cli.checkpoints import checkpoints
+from dashscope_ft_async.cli.checkpoints import checkpoints, export
 from dashscope_ft_async.cli.create import create
 from dashscope_ft_async.cli.demo import INTRODUCTION, play
 from dashscope_ft_async.cli.jobs import cancel, delete, list_jobs
 from dashscope_ft_async.cli.lines import JsonLines, write_json
-from dashscope_ft_async.cli.logs import logs
+from dashscope_ft_async.cli.logs import DAY, logs
 from dashscope_ft_async.cli.outcome import Exit, exit_of, go_on_line
 from dashscope_ft_async.cli.show import show, terminals
 from dashscope_ft_async.client import FineTuneClient
 from dashscope_ft_async.errors import DashScopeFTError, WaitTimeoutError
-
-DAY = 86_400.0
 
 
 class _Group(click.Group):
@@ -66,7 +64,7 @@ def dashscope_ft() -> None:
 
 # --- from the modules beside this one
 
-for _command in (list_jobs, logs, cancel, delete, create, checkpoints):
+for _command in (list_jobs, logs, cancel, delete, create, checkpoints, export):
     dashscope_ft.add_command(_command)
 
 

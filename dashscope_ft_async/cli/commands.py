@@ -33,6 +33,7 @@ from dashscope_ft_async.cli.lines import JsonLines, write_json
 from dashscope_ft_async.cli.logs import DAY, logs
 from dashscope_ft_async.cli.outcome import Exit, exit_of, go_on_line
 from dashscope_ft_async.cli.show import show, terminals
+from dashscope_ft_async.cli.simulate import simulate
 from dashscope_ft_async.client import FineTuneClient
 from dashscope_ft_async.errors import DashScopeFTError, WaitTimeoutError
 
@@ -64,7 +65,7 @@ def dashscope_ft() -> None:
 
 # --- from the modules beside this one
 
-for _command in (list_jobs, logs, cancel, delete, create, checkpoints, export):
+for _command in (list_jobs, logs, cancel, delete, create, checkpoints, export, simulate):
     dashscope_ft.add_command(_command)
 
 

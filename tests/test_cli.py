@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 import os
@@ -11,15 +10,13 @@ import subprocess
 import sys
 import threading
 import tomllib
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 import pytest
-from click.testing import CliRunner, Result
 from rich.console import Console
 
 from dashscope_ft_async import (
@@ -28,9 +25,9 @@ from dashscope_ft_async import (
     APITimeoutError,
     AuthenticationError,
     BadRequestError,
+    CheckpointError,
     ConfigurationError,
     DashScopeFTError,
-    FineTuneClient,
     FineTuneJob,
     InternalServerError,
     JobStatus,
@@ -38,9 +35,7 @@ from dashscope_ft_async import (
     NotFoundError,
     OutageError,
     PermissionDeniedError,
-    PollPolicy,
     RateLimitError,
-    RetryPolicy,
     WaitTimeoutError,
     __version__,
     cli,
@@ -50,76 +45,22 @@ from dashscope_ft_async.cli.board import Board, printable
 from dashscope_ft_async.cli.lines import row_json
 from dashscope_ft_async.cli.outcome import Exit, exit_of, go_on_line, most_serious
 from dashscope_ft_async.cli.show import Shown, Terminals
-from dashscope_ft_async.testing import Fault, Simulator
+from dashscope_ft_async.testing import Fault
+from tests.cli_world import Json, Service, lines_of, run, serving, use_quick_client
+from tests.conftest import KEY
 
-KEY = "sk-0123456789abcdefSECRET"
 ENDED = [(0.0, "SUCCEEDED")]
-Json = dict[str, Any]
-T = TypeVar("T")
-
-
-class Service:
-    """A simulator in a loop and thread of its own, as the command runs a loop itself."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self._thread.start()
-        self.simulator = Simulator(api_key=KEY)
-        self._run(self.simulator.__aenter__)
-
-    @property
-    def url(self) -> str:
-        return self.simulator.base_url
-
-    def add_job(self, timeline: list[tuple[float, str]], **options: Any) -> str:
-        async def add() -> str:
-            return self.simulator.add_job(timeline, **options)
-
-        return self._run(add)
-
-    def remove_job(self, job_id: str) -> None:
-        self._loop.call_soon_threadsafe(self.simulator.remove_job, job_id)
-
-    def close(self) -> None:
-        self._run(self.simulator.__aexit__)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    def _run(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        return asyncio.run_coroutine_threadsafe(call(), self._loop).result(10)
 
 
 @pytest.fixture
 def server() -> Iterator[Service]:
-    service = Service()
-    yield service
-    service.close()
+    with serving() as service:
+        yield service
 
 
 @pytest.fixture(autouse=True)
 def quick_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DASHSCOPE_API_KEY", KEY)
-    monkeypatch.setenv("COLUMNS", "120")
-    quick = partial(
-        FineTuneClient,
-        poll=PollPolicy(initial=0.05, max_interval=0.05, outage_tolerance=0.2),
-        retry=RetryPolicy(initial=0.01, max_delay=0.02),
-    )
-    monkeypatch.setattr(commands, "FineTuneClient", quick)
-
-
-def run(*args: str) -> Result:
-    result = CliRunner().invoke(commands.dashscope_ft, args)
-    assert KEY not in result.output
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    assert "Traceback" not in result.output
-    return result
-
-
-def lines_of(text: str) -> list[Json]:
-    return [json.loads(line) for line in text.splitlines()]
+    use_quick_client(monkeypatch)
 
 
 def job_of(status: JobStatus = JobStatus.RUNNING, **fields: Any) -> FineTuneJob:
@@ -146,6 +87,7 @@ def job_of(status: JobStatus = JobStatus.RUNNING, **fields: Any) -> FineTuneJob:
         (APIStatusError(status=410), 5),
         (APIStatusError(status=302), 5),
         (JobVanishedError("gone"), 5),
+        (CheckpointError("unsupported"), 5),
         (NotFoundError(status=404, json_body=False), 6),
         (RateLimitError(status=429), 6),
         (InternalServerError(status=500), 6),

@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Coroutine, Sequence
-from math import isfinite
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import attrs
 import click
 from rich.console import Console
 
-from dashscope_ft_async._text import looks_like_a_key
 from dashscope_ft_async._version import __version__
 from dashscope_ft_async.cli import view
+from dashscope_ft_async.cli.access import (
+    SILENT,
+    Access,
+    access_options,
+    no_key,
+    patience,
+    run_to_exit,
+    seconds,
+)
 from dashscope_ft_async.cli.board import Board, Row
+from dashscope_ft_async.cli.checkpoints import checkpoints, export
+from dashscope_ft_async.cli.create import create
 from dashscope_ft_async.cli.demo import INTRODUCTION, play
+from dashscope_ft_async.cli.jobs import cancel, delete, list_jobs
 from dashscope_ft_async.cli.lines import JsonLines, write_json
+from dashscope_ft_async.cli.logs import DAY, logs
 from dashscope_ft_async.cli.outcome import Exit, exit_of, go_on_line
 from dashscope_ft_async.cli.show import show, terminals
+from dashscope_ft_async.cli.simulate import simulate
 from dashscope_ft_async.client import FineTuneClient
 from dashscope_ft_async.errors import DashScopeFTError, WaitTimeoutError
-
-_F = TypeVar("_F", bound=Callable[..., Any])
-
-DAY = 86_400.0
-GET_PATIENCE = 60.0
-SILENT = logging.CRITICAL + 1
 
 
 class _Group(click.Group):
@@ -59,67 +63,10 @@ def dashscope_ft() -> None:
     """
 
 
-@attrs.frozen
-class Access:
-    """The options of a command that talks to the service."""
+# --- from the modules beside this one
 
-    base_url: str | None
-    region: str | None
-    workspace: str | None
-    json: bool
-    verbose: bool
-
-    def client(self) -> FineTuneClient:
-        """A client by these options."""
-        return FineTuneClient(base_url=self.base_url, region=self.region, workspace=self.workspace)
-
-    def words(self) -> list[str]:
-        """The options, to be given again."""
-        named = {"--base-url": self.base_url, "--region": self.region, "--workspace": self.workspace}
-        words = [word for name, value in named.items() if value is not None for word in (name, value)]
-        return [*words, *(["--json"] if self.json else []), *(["--verbose"] if self.verbose else [])]
-
-    @property
-    def log_level(self) -> int:
-        """From which level on the log is shown: what ends a wait is told anyway, and once is enough."""
-        return logging.INFO if self.verbose else SILENT
-
-
-def _seconds(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
-    if value is not None and not isfinite(value):
-        raise click.BadParameter("must be a finite number of seconds.")
-    return value
-
-
-def _no_key(_: click.Context, __: click.Parameter, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
-    if any(looks_like_a_key(text) for text in ((value,) if isinstance(value, str) else value)):
-        raise click.BadParameter("an API key is no job id.")  # and is not shown in a table or a line
-    return value
-
-
-def _access(command: _F) -> _F:
-    for option in (
-        click.option("-v", "--verbose", is_flag=True, help="Log changes and trouble to stderr."),
-        click.option("--json", is_flag=True, help="JSON lines on stdout, also on a terminal."),
-        click.option("--workspace", metavar="ID", help="Workspace; else DASHSCOPE_WORKSPACE."),
-        click.option(
-            "--region", metavar="NAME", help="Region; else DASHSCOPE_REGION, else ap-southeast-1."
-        ),
-        click.option("--base-url", metavar="URL", help="URL of the API; else DASHSCOPE_BASE_URL."),
-    ):
-        command = option(command)
-    return command
-
-
-def _run(main: Callable[[], Coroutine[Any, Any, Exit]], console: Console) -> Exit:
-    """The exit code of `main`, whichever way it ends."""
-    try:
-        return asyncio.run(main())
-    except KeyboardInterrupt:
-        return Exit.INTERRUPTED
-    except DashScopeFTError as error:
-        view.complain(console, error)
-        return exit_of(error)
+for _command in (list_jobs, logs, cancel, delete, create, checkpoints, export, simulate):
+    dashscope_ft.add_command(_command)
 
 
 # --- wait -------------------------------------------------------------------------------------------
@@ -129,12 +76,12 @@ def _run(main: Callable[[], Coroutine[Any, Any, Exit]], console: Console) -> Exi
     epilog="Exit codes: 0 all SUCCEEDED, 1 one FAILED, 2 usage, 3 one CANCELED, 4 timed out, 5 refused, "
     "6 unreachable, 130 interrupted. Of several, the first in the order 1, 3, 2, 5, 6, 4."
 )
-@click.argument("job_ids", metavar="ID...", nargs=-1, required=True, callback=_no_key)
-@_access
+@click.argument("job_ids", metavar="ID...", nargs=-1, required=True, callback=no_key)
+@access_options
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0),
-    callback=_seconds,
+    callback=seconds,
     metavar="SECONDS",
     help="Give up after so many seconds, 86400 by default; 0 asks once.",
 )
@@ -150,17 +97,17 @@ def wait(job_ids: Sequence[str], timeout: float | None, no_timeout: bool, **acce
         raise click.UsageError("--timeout and --no-timeout exclude each other.")
     options = Access(**access)
     board = Board(job_ids, time.monotonic())
-    seconds = None if no_timeout else DAY if timeout is None else timeout
+    limit = None if no_timeout else DAY if timeout is None else timeout
     console = Console(stderr=True)
     as_json = options.json or not terminals().stdout
 
     async def run() -> Exit:
         async with options.client() as client:
-            await show(client, board, console, as_json=as_json, timeout=seconds)
+            await show(client, board, console, as_json=as_json, timeout=limit)
         return board.exit
 
     with view.logs(console, options.log_level):
-        code = _run(run, console)
+        code = run_to_exit(run, console)
     if not as_json:
         Console().print(view.final_table(board))
     if code is Exit.INTERRUPTED and board.pending:
@@ -180,17 +127,9 @@ def wait(job_ids: Sequence[str], timeout: float | None, no_timeout: bool, **acce
     epilog="Exit codes: 0 the job was read, whatever its status; 2 usage, 4 timed out, 5 refused, "
     "6 unreachable, 130 interrupted. For a code by status: wait --timeout 0 ID."
 )
-@click.argument("job_id", metavar="ID", callback=_no_key)
-@_access
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    callback=_seconds,
-    default=GET_PATIENCE,
-    show_default=True,
-    metavar="SECONDS",
-    help="Give up after so many seconds, further tries included.",
-)
+@click.argument("job_id", metavar="ID", callback=no_key)
+@access_options
+@patience
 def get(job_id: str, timeout: float, **access: Any) -> None:
     """Show one job as it is now.
 
@@ -214,7 +153,7 @@ def get(job_id: str, timeout: float, **access: Any) -> None:
         return Exit.SUCCEEDED if row.error is None else exit_of(row.error)
 
     with view.logs(console, options.log_level):
-        raise SystemExit(_run(run, console))
+        raise SystemExit(run_to_exit(run, console))
 
 
 async def _read(client: FineTuneClient, board: Board, job_id: str, timeout: float) -> Row:
@@ -255,4 +194,4 @@ def demo(as_json: bool, speed: float) -> None:
 
     # The faults are part of the play: they are counted at the end, not logged one by one.
     with view.logs(console, SILENT):
-        raise SystemExit(_run(run, console))
+        raise SystemExit(run_to_exit(run, console))

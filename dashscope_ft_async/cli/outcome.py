@@ -8,6 +8,7 @@ from enum import IntEnum
 
 from dashscope_ft_async.errors import (
     APIStatusError,
+    CheckpointError,
     ConfigurationError,
     DashScopeFTError,
     JobVanishedError,
@@ -56,7 +57,7 @@ def exit_of(outcome: FineTuneJob | DashScopeFTError) -> Exit:
             return Exit.USAGE
         case WaitTimeoutError():
             return Exit.TIMED_OUT
-        case JobVanishedError():
+        case JobVanishedError() | CheckpointError():
             return Exit.REFUSED
         case APIStatusError() if not is_transient(outcome):
             return Exit.REFUSED

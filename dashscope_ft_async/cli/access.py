@@ -1,0 +1,158 @@
+"""What the commands that talk to the service share: their options, and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import UTC, datetime
+from math import isfinite
+from typing import Any, NoReturn, TypeVar
+
+import attrs
+import click
+from rich.console import Console
+
+from dashscope_ft_async._text import looks_like_a_key
+from dashscope_ft_async.cli import view
+from dashscope_ft_async.cli.lines import error_json, write_json
+from dashscope_ft_async.cli.outcome import Exit, exit_of
+from dashscope_ft_async.cli.show import terminals
+from dashscope_ft_async.client import FineTuneClient
+from dashscope_ft_async.errors import DashScopeFTError, WaitTimeoutError
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+GET_PATIENCE = 60.0
+SILENT = logging.CRITICAL + 1
+
+
+@attrs.frozen
+class Access:
+    """The options of a command that talks to the service."""
+
+    base_url: str | None
+    region: str | None
+    workspace: str | None
+    json: bool
+    verbose: bool
+
+    def client(self) -> FineTuneClient:
+        """A client by these options."""
+        return FineTuneClient(base_url=self.base_url, region=self.region, workspace=self.workspace)
+
+    def words(self) -> list[str]:
+        """The options, to be given again."""
+        named = {"--base-url": self.base_url, "--region": self.region, "--workspace": self.workspace}
+        words = [word for name, value in named.items() if value is not None for word in (name, value)]
+        return [*words, *(["--json"] if self.json else []), *(["--verbose"] if self.verbose else [])]
+
+    @property
+    def as_json(self) -> bool:
+        """Whether stdout gets JSON lines."""
+        return self.json or not terminals().stdout
+
+    @property
+    def log_level(self) -> int:
+        """From which level on the log is shown: what ends a wait is told anyway, and once is enough."""
+        return logging.INFO if self.verbose else SILENT
+
+
+def seconds(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
+    """Refuse what is no finite number."""
+    if value is not None and not isfinite(value):
+        raise click.BadParameter("must be a finite number of seconds.")
+    return value
+
+
+def no_key(_: click.Context, __: click.Parameter, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    """Refuse an API key where an id belongs."""
+    if any(looks_like_a_key(text) for text in ((value,) if isinstance(value, str) else value)):
+        raise click.BadParameter("an API key is no job id.")  # and is not shown in a table or a line
+    return value
+
+
+def access_options(command: _F) -> _F:
+    """The options of `Access`."""
+    for option in (
+        click.option("-v", "--verbose", is_flag=True, help="Log changes and trouble to stderr."),
+        click.option("--json", is_flag=True, help="JSON lines on stdout, also on a terminal."),
+        click.option("--workspace", metavar="ID", help="Workspace; else DASHSCOPE_WORKSPACE."),
+        click.option(
+            "--region", metavar="NAME", help="Region; else DASHSCOPE_REGION, else ap-southeast-1."
+        ),
+        click.option("--base-url", metavar="URL", help="URL of the API; else DASHSCOPE_BASE_URL."),
+    ):
+        command = option(command)
+    return command
+
+
+def run_to_exit(main: Callable[[], Coroutine[Any, Any, Exit]], console: Console) -> Exit:
+    """The exit code of `main`, whichever way it ends."""
+    try:
+        return asyncio.run(main())
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    except DashScopeFTError as error:
+        view.complain(console, error)
+        return exit_of(error)
+
+
+def patience(command: _F) -> _F:
+    """The option of a command that asks and does not wait."""
+    return click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        callback=seconds,
+        default=GET_PATIENCE,
+        show_default=True,
+        metavar="SECONDS",
+        help="Give up after so many seconds, further tries included.",
+    )(command)
+
+
+def event(name: str, job_id: str | None, **facts: object) -> None:
+    """Write one JSON line about something that is no snapshot of a job."""
+    time = datetime.now(UTC).isoformat(timespec="milliseconds")
+    write_json({"event": name, "time": time, "job_id": job_id, **facts})
+
+
+def answered(
+    options: Access,
+    timeout: float | None,
+    question: Callable[[FineTuneClient], Awaitable[object]],
+    job_id: str | None = None,
+) -> Exit:
+    """Put `question` to the service; an error is told on both streams."""
+    console = Console(stderr=True)
+
+    async def run() -> Exit:
+        try:
+            async with options.client() as client:
+                limit = asyncio.timeout(timeout)
+                try:
+                    async with limit:
+                        await question(client)
+                except TimeoutError:
+                    if not limit.expired():
+                        raise
+                    raise WaitTimeoutError("no answer", job_id=job_id, elapsed=timeout or 0.0) from None
+        except DashScopeFTError as error:
+            view.complain(console, error)
+            if options.as_json:
+                event("error", job_id, exit_code=int(exit_of(error)), error=error_json(error))
+            return exit_of(error)
+        return Exit.SUCCEEDED
+
+    with view.logs(console, options.log_level):
+        return run_to_exit(run, console)
+
+
+def ask(
+    options: Access,
+    timeout: float,
+    question: Callable[[FineTuneClient], Awaitable[object]],
+    job_id: str | None = None,
+) -> NoReturn:
+    """Put `question` to the service, and end the command."""
+    raise SystemExit(answered(options, timeout, question, job_id))

@@ -1,0 +1,88 @@
+"""The command that shows what a job writes while it trains."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+import click
+
+from dashscope_ft_async._tail import PAGE_LINES, Tail
+from dashscope_ft_async.cli.access import (
+    GET_PATIENCE,
+    Access,
+    access_options,
+    answered,
+    event,
+    no_key,
+    seconds,
+)
+from dashscope_ft_async.cli.board import printable
+from dashscope_ft_async.cli.jobs import ASKS
+from dashscope_ft_async.cli.outcome import Exit
+from dashscope_ft_async.client import FineTuneClient
+
+DAY = 86_400.0
+
+
+async def _so_far(client: FineTuneClient, job_id: str, after: int) -> AsyncGenerator[str, None]:
+    tail = Tail(after)
+    while True:
+        page = await client.logs(job_id, offset=tail.offset, lines=PAGE_LINES)
+        new = tail.take(page.lines, page.total)
+        for line in new:
+            yield line
+        if not new and tail.settled:
+            return
+
+
+@click.command(epilog=f"Exit codes: 0 the log was read, with --follow to its end; {ASKS}")
+@click.argument("job_id", metavar="ID", callback=no_key)
+@access_options
+@click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")
+@click.option(
+    "--after",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Leave out the first N lines.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    callback=seconds,
+    metavar="SECONDS",
+    help="Give up after so many seconds: 60 by default, 86400 with --follow.",
+)
+def logs(job_id: str, follow: bool, after: int, timeout: float | None, **access: Any) -> None:
+    """Show the log of a job, as it is now or until the job ends.
+
+    The key is read from DASHSCOPE_API_KEY or ~/.dashscope/api_key. Into a pipe, or with --json, each
+    line is one JSON object with its number.
+    """
+    options = Access(**access)
+    limit = timeout or (DAY if follow else GET_PATIENCE)
+    number = after
+
+    async def question(client: FineTuneClient) -> None:
+        nonlocal number
+        followed = client.follow_logs(job_id, after=after, timeout=limit) if follow else None
+        async with aclosing(followed or _so_far(client, job_id, after)) as lines:
+            async for line in lines:
+                number += 1
+                if options.as_json:
+                    event("log", job_id, number=number, line=line)
+                else:
+                    click.echo(printable(line))
+
+    # Following keeps its own time, so that what ends it says where it stood.
+    code = answered(options, None if follow else limit, question, job_id)
+    if code is Exit.INTERRUPTED and follow:
+        words = [*options.words(), "--follow", "--after", str(number)]
+        words += [] if timeout is None else ["--timeout", f"{timeout:.15g}"]
+        click.echo("Interrupted; the job goes on. To go on reading:", err=True)
+        click.echo(f"  {shlex.join(['dashscope-ft', 'logs', *words, '--', job_id])}", err=True)
+    raise SystemExit(code)

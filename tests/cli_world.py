@@ -1,0 +1,87 @@
+"""What the tests of the command share: a service in a thread, a quick client, and a runner."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, TypeVar
+
+import pytest
+from click.testing import CliRunner, Result
+
+from dashscope_ft_async import FineTuneClient, PollPolicy, RetryPolicy
+from dashscope_ft_async.cli import access, commands
+from dashscope_ft_async.testing import Simulator
+from tests.conftest import KEY
+
+Json = dict[str, Any]
+T = TypeVar("T")
+
+
+class Service:
+    """A simulator in a loop and thread of its own, as the command runs a loop itself."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        self.simulator = Simulator(api_key=KEY)
+        self._run(self.simulator.__aenter__)
+
+    @property
+    def url(self) -> str:
+        return self.simulator.base_url
+
+    def add_job(self, timeline: list[tuple[float, str]], **options: Any) -> str:
+        async def add() -> str:
+            return self.simulator.add_job(timeline, **options)
+
+        return self._run(add)
+
+    def remove_job(self, job_id: str) -> None:
+        self._loop.call_soon_threadsafe(self.simulator.remove_job, job_id)
+
+    def close(self) -> None:
+        self._run(self.simulator.__aexit__)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _run(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        return asyncio.run_coroutine_threadsafe(call(), self._loop).result(10)
+
+
+@contextmanager
+def serving() -> Generator[Service, None, None]:
+    service = Service()
+    try:
+        yield service
+    finally:
+        service.close()
+
+
+def use_quick_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DASHSCOPE_API_KEY", KEY)
+    monkeypatch.setenv("COLUMNS", "120")
+    quick = partial(
+        FineTuneClient,
+        poll=PollPolicy(initial=0.05, max_interval=0.05, outage_tolerance=0.2),
+        retry=RetryPolicy(initial=0.01, max_delay=0.02),
+    )
+    monkeypatch.setattr(access, "FineTuneClient", quick)
+
+
+def run(*args: str, stdin: str | None = None) -> Result:
+    result = CliRunner().invoke(commands.dashscope_ft, args, input=stdin)
+    assert KEY not in result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    assert "Traceback" not in result.output
+    return result
+
+
+def lines_of(text: str) -> list[Json]:
+    return [json.loads(line) for line in text.splitlines()]

@@ -33,6 +33,8 @@ DOORS = {
     "tenacity": {"policy", "_retrying", "_telling"},
     "click": {"cli"},
     "rich": {"cli"},
+    "jinja2": {"cli"},
+    "vl_convert": {"cli"},
     "airflow": {"airflow"},
     "opentelemetry": {"otel"},
     "pytest": {"testing"},

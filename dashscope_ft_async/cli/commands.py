@@ -16,6 +16,7 @@ from dashscope_ft_async.cli.demo import demo
 from dashscope_ft_async.cli.jobs import cancel, delete, get, list_jobs
 from dashscope_ft_async.cli.logs import logs
 from dashscope_ft_async.cli.outcome import Exit
+from dashscope_ft_async.cli.report.command import report
 from dashscope_ft_async.cli.simulate import simulate
 from dashscope_ft_async.cli.waits import wait, watch
 
@@ -56,6 +57,7 @@ for _command in (
     create,
     checkpoints,
     export,
+    report,
     simulate,
     demo,
 ):

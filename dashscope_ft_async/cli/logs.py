@@ -26,7 +26,8 @@ from dashscope_ft_async.cli.targets import one_job
 from dashscope_ft_async.client import FineTuneClient
 
 
-async def _so_far(client: FineTuneClient, job_id: str, after: int) -> AsyncGenerator[str, None]:
+async def so_far(client: FineTuneClient, job_id: str, after: int = 0) -> AsyncGenerator[str, None]:
+    """The lines of the log as it is now."""
     tail = Tail(after)
     while True:
         page = await client.logs(job_id, offset=tail.offset, lines=PAGE_LINES)
@@ -69,7 +70,7 @@ def logs(job_id: str, follow: bool, after: int, timeout: float | None, **access:
     async def question(client: FineTuneClient) -> None:
         nonlocal number
         followed = client.follow_logs(job_id, after=after, timeout=limit) if follow else None
-        async with aclosing(followed or _so_far(client, job_id, after)) as lines:
+        async with aclosing(followed or so_far(client, job_id, after)) as lines:
             async for line in lines:
                 number += 1
                 if options.as_json:

@@ -111,7 +111,7 @@ def timeline(facts: Facts, style: Style) -> Spec | None:
     labels = labels_of(jobs)
     edge = _edge([span for job in jobs for span in spans[job.job_id]])
     rows = [_bar(job, labels[job.job_id], span, edge) for job in jobs for span in spans[job.job_id]]
-    ends = [
+    ends: list[Spec] = [
         {"job": labels[job.job_id], "at": _utc(end), "end": job.status, "tip": _tip_of(job)}
         for job in jobs
         if (end := end_of(job, clock)) is not None
@@ -143,7 +143,7 @@ def timeline(facts: Facts, style: Style) -> Spec | None:
                 "type": "nominal",
                 "scale": {"domain": phases, "range": [palette[OF_PHASE[phase]] for phase in phases]},
             },
-            "opacity": {"condition": {"test": "datum.open", "value": 0.45}, "value": 1},
+            "fillOpacity": {"condition": {"test": "datum.open", "value": 0.45}, "value": 1},
             **_tooltip(style),
         },
     }
@@ -183,7 +183,7 @@ def losses(facts: Facts, style: Style) -> Spec | None:
     figures = [loss for job in jobs for loss in job.log.losses]
     by_step = all(loss.step is not None for loss in figures)
     most = max(_FEWEST_POINTS, POINTS // len(jobs))
-    values = [
+    values: list[Spec] = [
         {
             "job": labels[job.job_id],
             "of": "validation" if loss.validation else "training",
@@ -214,7 +214,7 @@ def losses(facts: Facts, style: Style) -> Spec | None:
         },
         "detail": {"field": "job", "type": "nominal"},
     }
-    few = len(jobs) <= SERIES
+    few, named = len(jobs) <= SERIES, len(jobs) <= _MOST_NAMED
     if few:
         place["color"] = {
             "field": "job",
@@ -238,8 +238,10 @@ def losses(facts: Facts, style: Style) -> Spec | None:
     line: Spec = {
         "mark": {
             "type": "line",
-            "strokeWidth": 2 if few else 1,
-            **({} if few else {"color": style.palette["series-1"], "opacity": 0.45}),
+            "strokeWidth": 2 if few else 1.25,
+            **(
+                {} if few else {"color": style.palette["series-1"], "strokeOpacity": 0.7 if named else 0.35}
+            ),
         },
         "encoding": curve if few else {**curve, **_tooltip(style)},
     }
@@ -274,18 +276,22 @@ def requests(wait: WaitFacts, style: Style) -> Spec | None:
     last = max(asked.at for asked in wait.requests)
     width = max((last - first) / _BINS, timedelta(seconds=1))
     bins = Counter((int((asked.at - first) / width), asked.group) for asked in wait.requests)
-    bars = [
-        {
-            "start": _utc(first + place * width),
-            "end": _utc(first + (place + 1) * width),
-            "group": group,
-            "order": GROUPS.index(group),
-            "requests": number,
-            "tip": f"{first + place * width:%H:%M:%S} UTC: {words.some(number, 'request')} {group}",
-        }
-        for (place, group), number in sorted(bins.items())
-    ]
-    groups = [group for group in GROUPS if any(bar["group"] == group for bar in bars)]
+    groups = [group for group in GROUPS if any(group == found for _, found in bins)]
+    bars: list[Spec] = []
+    below: Counter[int] = Counter()
+    for place, group in sorted(bins, key=lambda each: (each[0], GROUPS.index(each[1]))):
+        number, begin = bins[place, group], first + place * width
+        bars.append(
+            {
+                "start": _utc(begin),
+                "end": _utc(begin + width),
+                "group": group,
+                "from": below[place],
+                "to": below[place] + number,
+                "tip": f"{begin:%H:%M:%S} UTC: {words.some(number, 'request')} {group}",
+            }
+        )
+        below[place] += number
     held = [
         {
             "start": _utc(at),
@@ -297,22 +303,22 @@ def requests(wait: WaitFacts, style: Style) -> Spec | None:
     time = _time_axis(f"UTC{_days([_utc(first), _utc(last)])}")
     shade: Spec = {
         "data": {"values": held},
-        "mark": {"type": "rect", "color": style.palette["throttled"], "opacity": 0.16},
+        "mark": {"type": "rect", "color": style.palette["throttled"], "fillOpacity": 0.16},
         "encoding": {"x": {"field": "start", **time}, "x2": {"field": "end"}, **_tooltip(style)},
     }
     stack: Spec = {
         "data": {"values": bars},
-        "mark": {"type": "bar"},
+        "mark": {"type": "rect", "stroke": style.palette["paper"], "strokeWidth": 0.5},
         "encoding": {
             "x": {"field": "start", **time},
             "x2": {"field": "end"},
             "y": {
-                "field": "requests",
+                "field": "from",
                 "type": "quantitative",
-                "title": "Requests",
-                "axis": {"tickMinStep": 1, "tickCount": 5},
+                "title": None,
+                "axis": {"format": "d", "tickCount": min(5, max(below.values()))},
             },
-            "order": {"field": "order", "type": "quantitative"},
+            "y2": {"field": "to"},
             "color": {
                 "field": "group",
                 "type": "nominal",
@@ -361,7 +367,7 @@ def goes_on(facts: Facts) -> bool:
 
 
 def thinned(figures: Sequence[Loss], most: int) -> list[Loss]:
-    """At most about `most` of the figures: of each stretch the lowest and the highest, so that no spike is lost."""
+    """About `most` of the figures: of each stretch the lowest and the highest, so that no spike is lost."""
     kept: list[Loss] = []
     for validation in (False, True):
         chosen = [loss for loss in figures if loss.validation is validation]

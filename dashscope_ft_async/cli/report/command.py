@@ -145,7 +145,7 @@ def _lines_of(paths: Sequence[Path]) -> list[bytes]:
 
 
 @click.command(
-    epilog="Exit codes: 0 written, and all jobs were read, whatever became of them; otherwise it is written "
+    epilog="Exit codes: 0 written, and all jobs were read, whatever became of them; else it is written "
     "too: 2 usage, 4 timed out, 5 refused, 6 unreachable; 130 interrupted."
 )
 @many_jobs

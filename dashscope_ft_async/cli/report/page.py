@@ -92,6 +92,7 @@ def columns_of(jobs: Sequence[JobFacts]) -> list[Column]:
         column("Job", lambda job: job.id),
         column("Name", lambda job: "" if job.label == job.id else job.label),
         column("Status", lambda job: job.status),
+        column("Remarks", _remarks),
         column("Model", lambda job: job.model),
         column("Queued for", lambda job: words.lasting(job.queued), number=True),
         column("Trained for", lambda job: words.lasting(job.trained), number=True),
@@ -102,7 +103,6 @@ def columns_of(jobs: Sequence[JobFacts]) -> list[Column]:
         column(
             "Last validation loss", lambda job: words.figure(job.last_loss(validation=True)), number=True
         ),
-        column("Remarks", _remarks),
         column("Created", lambda job: words.moment(job.created)),
         column("Training began", lambda job: words.moment(job.began)),
         column("Ended", lambda job: words.moment(job.end)),
@@ -178,8 +178,7 @@ def _warnings(facts: Facts) -> Sequence[str]:
 def _sources(facts: Facts) -> Sequence[str]:
     clock = clock_of(facts.jobs)
     told = [
-        "Status, times, tokens and checkpoints are what the service says of the jobs. "
-        "Its times are shown as it writes them, without a zone.",
+        "Status, tokens and times are what the service says of the jobs. Its times have no zone.",
         "Training began with the first line of the log that has a time."
         if any(job.began for job in facts.jobs)
         else "",

@@ -87,7 +87,7 @@ def read(lines: Iterable[str | bytes]) -> Recorded:
                 if line.job_id is not None and _is_look(line):
                     watched[line.job_id].looks.append(line.at)
             case "retrying":
-                retries.append(shown(str(line.facts.get("reason") or "?")))
+                retries.append(shown(str(line.facts.get("reason") or "?"), 90))
             case "throttled":
                 holds.append((line.at, _seconds(line)))
             case _:

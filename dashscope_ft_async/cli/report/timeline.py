@@ -103,10 +103,16 @@ def spans_of(facts: JobFacts, clock: Clock | None, now: datetime) -> Sequence[Sp
 
 def _seen(sightings: Iterable[Sighting], clock: Clock) -> list[tuple[datetime, Phase | None]]:
     """When which phase was seen first; `None` stands for the end."""
-    return [
-        (clock.on_it(each.at), None if each.status.is_terminal else _PHASE_OF.get(each.status, Phase.OTHER))
-        for each in sightings
-    ]
+    seen: list[tuple[datetime, Phase | None]] = []
+    for each in sightings:
+        if not each.status.is_terminal:
+            seen.append((clock.on_it(each.at), _PHASE_OF.get(each.status, Phase.OTHER)))
+            continue
+        if seen and seen[-1][1] is Phase.QUEUED:
+            # It trained between two looks, or not at all.
+            seen.append((clock.on_it(each.since or each.at), Phase.UNDIVIDED))
+        seen.append((clock.on_it(each.at), None))
+    return seen
 
 
 def _changes(

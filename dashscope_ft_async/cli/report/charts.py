@@ -235,21 +235,21 @@ def losses(facts: Facts, style: Style) -> Spec | None:
             else None,
         },
     }
+    look: Spec = {"color": style.palette["series-1"]}
     line: Spec = {
         "mark": {
+            **look,
             "type": "line",
             "strokeWidth": 2 if few else 1.25,
-            **(
-                {} if few else {"color": style.palette["series-1"], "strokeOpacity": 0.7 if named else 0.35}
-            ),
+            "strokeOpacity": 1 if few else 0.7 if named else 0.35,
         },
-        "encoding": curve if few else {**curve, **_tooltip(style)},
+        "encoding": curve if named else {**curve, **_tooltip(style)},
     }
-    points: Spec = {"mark": {"type": "point", "filled": True, "size": 44}, "encoding": place}
+    points: Spec = {"mark": {**look, "type": "point", "filled": True, "size": 44}, "encoding": place}
     layers = [line]
     if few and len(values) <= 30:
         layers.append({**points, "mark": {**points["mark"], "size": 24}})
-    if few and style.hover:
+    if named and style.hover:
         near = {"type": "point", "on": "pointerover", "nearest": True, "clear": "pointerout"}
         here = {"condition": {"param": "near", "empty": False, "value": 1}, "value": 0}
         layers.append(
@@ -426,7 +426,8 @@ def _tip_of_loss(label: str, loss: Loss) -> str:
 
 
 def _tooltip(style: Style) -> Spec:
-    return {"tooltip": {"field": "tip", "type": "nominal"}} if style.hover else {}
+    # What is nearest stands one level deeper than what is under the pointer.
+    return {"tooltip": {"value": {"expr": "(datum.datum || datum).tip"}}} if style.hover else {}
 
 
 def _outcome_scale(names: Sequence[str], looks: Sequence[str]) -> Spec:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from dashscope_ft_async.cli.report.timeline import Clock
 
+_SHORT = 9.5
 _ROUND = timedelta(minutes=15)
 
 
@@ -17,9 +18,11 @@ def moment(at: datetime | None, *, utc: bool = False) -> str:
 
 
 def lasting(time: timedelta | None) -> str:
-    """``1 d 2 h``, ``3 h 5 min``, ``17 min 30 s`` or ``12 s``: two figures are enough."""
+    """``1 d 2 h``, ``3 h 5 min``, ``17 min 30 s`` or ``0.4 s``: two figures are enough."""
     if time is None:
         return ""
+    if time.total_seconds() < _SHORT:
+        return f"{time.total_seconds():.2g} s"
     seconds = round(time.total_seconds())
     parts = [
         (seconds // 86_400, "d"),

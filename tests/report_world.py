@@ -15,8 +15,10 @@ STAMP = "2026-01-05 10:34:12,136 - INFO - data process succeeded, start to fine-
 
 
 def job(job_id: str = "ft-1", status: str = "SUCCEEDED", minutes: float = 20, **fields: Any) -> FineTuneJob:
-    ended = {"end_time": CREATED + timedelta(minutes=minutes)} if JobStatus(status).is_terminal else {}
-    told = {"model": "qwen3-14b", "create_time": CREATED, "usage": 279_808, **ended, **fields}
+    told: dict[str, Any] = {"model": "qwen3-14b", "create_time": CREATED, "usage": 279_808}
+    if JobStatus(status).is_terminal:
+        told["end_time"] = CREATED + timedelta(minutes=minutes)
+    told |= fields
     return FineTuneJob(job_id=job_id, status=JobStatus(status), raw_status=status, **told)
 
 

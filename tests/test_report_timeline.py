@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import attrs
 import pytest
 
-from dashscope_ft_async.cli.report.facts import JobFacts, Log, WaitFacts, by_time, labels_of
+from dashscope_ft_async.cli.report.facts import JobFacts, Log, Sighting, WaitFacts, by_time, labels_of
 from dashscope_ft_async.cli.report.timeline import Clock, Phase, clock_of, end_of, spans_of
 from dashscope_ft_async.cli.report.words import difference, lasting
 from tests.report_world import CREATED, NOW, STAMP, known, log_of, seen
@@ -18,8 +18,8 @@ NO_LOG = Log()
 def phases(facts: JobFacts, clock: Clock | None = None) -> list[tuple[Phase, float, float | None]]:
     """Phases with their starts and ends in minutes after the creation."""
 
-    def minutes(at: object) -> float:
-        return round((at - CREATED) / timedelta(minutes=1), 1)  # type: ignore[operator]
+    def minutes(at: datetime) -> float:
+        return round((at - CREATED) / timedelta(minutes=1), 1)
 
     return [
         (span.phase, minutes(span.start), None if span.end is None else minutes(span.end))
@@ -69,7 +69,7 @@ def test_an_end_that_was_seen_between_two_looks_tells_how_the_clocks_differ() ->
         [seen(30, "SUCCEEDED", since=2)],  # not looked at for too long
     ],
 )
-def test_where_no_end_was_watched_the_clocks_are_not_compared(sightings: list[object]) -> None:
+def test_where_no_end_was_watched_the_clocks_are_not_compared(sightings: list[Sighting]) -> None:
     assert clock_of([attrs.evolve(known(), sightings=sightings)]) is None
 
 

@@ -127,7 +127,7 @@ def timeline(facts: Facts, style: Style) -> Spec | None:
         "axis": {"labelLimit": 230, "labelFontSize": 12} if named else None,
     }
     known = [bar["start"] for bar in rows] + [bar["end"] for bar in rows] + [end["at"] for end in ends]
-    time = _time_axis(f"The service's clock{_days(known)}{_difference(clock)}")
+    time = _time_axis("The service's clock", known, _difference(clock))
     phases = [phase for phase in Phase if any(bar["phase"] == phase for bar in rows)]
     outcomes = sorted({end["end"] for end in ends})
     palette = style.palette
@@ -168,7 +168,7 @@ def timeline(facts: Facts, style: Style) -> Spec | None:
     return {
         **style.size(),
         "height": step * len(jobs),
-        "layer": [bars, marks] if ends else [bars],
+        "layer": [layer for layer, has in ((bars, rows), (marks, ends)) if has],
         "resolve": {"scale": {"color": "independent", "shape": "independent"}},
         "config": style.config(),
     }
@@ -292,7 +292,7 @@ def requests(wait: WaitFacts, style: Style) -> Spec | None:
             }
         )
         below[place] += number
-    held = [
+    held: list[Spec] = [
         {
             "start": _utc(at),
             "end": _utc(at + timedelta(seconds=seconds)),
@@ -300,7 +300,8 @@ def requests(wait: WaitFacts, style: Style) -> Spec | None:
         }
         for at, seconds in wait.holds
     ]
-    time = _time_axis(f"UTC{_days([_utc(first), _utc(last)])}")
+    times = [bar[name] for bar in (*bars, *held) for name in ("start", "end")]
+    time = _time_axis("UTC", times)
     shade: Spec = {
         "data": {"values": held},
         "mark": {"type": "rect", "color": style.palette["throttled"], "fillOpacity": 0.16},
@@ -388,17 +389,16 @@ def _value(loss: Loss) -> float:
     return loss.value
 
 
-def _edge(spans: Sequence[Span]) -> datetime:
-    """Where bars end that go on: at the last time known, and so far behind it that they can be seen."""
+def _edge(spans: Sequence[Span]) -> datetime | None:
+    """Where bars end that go on: not before the last time known, and where they can be seen."""
     known = [time for span in spans for time in (span.start, span.end) if time is not None]
-    first, last = min(known), max(known)
-    open_since = [span.start for span in spans if span.end is None]
-    if not open_since:
-        return last
-    return max(last, max(open_since) + max((last - first) * 0.3, timedelta(minutes=1)))
+    going_on = [span.start for span in spans if span.end is None]
+    if not going_on:
+        return None
+    return max(*known, max(going_on) + max((max(known) - min(known)) * 0.3, timedelta(minutes=1)))
 
 
-def _bar(job: JobFacts, label: str, span: Span, edge: datetime) -> Spec:
+def _bar(job: JobFacts, label: str, span: Span, edge: datetime | None) -> Spec:
     begun = f"{span.phase} from {words.moment(span.start)}"
     if span.end is None:
         lasted = "and going on"
@@ -408,7 +408,7 @@ def _bar(job: JobFacts, label: str, span: Span, edge: datetime) -> Spec:
         "job": label,
         "phase": span.phase,
         "start": _utc(span.start),
-        "end": _utc(span.end or edge),
+        "end": _utc(span.end or edge or span.start),
         "open": span.end is None,
         "tip": f"{label}: {begun} {lasted}" + (f", {job.model}" if job.model else ""),
     }
@@ -434,11 +434,13 @@ def _outcome_scale(names: Sequence[str], looks: Sequence[str]) -> Spec:
     return {"field": "end", "type": "nominal", "scale": {"domain": names, "range": looks}}
 
 
-def _time_axis(title: str) -> Spec:
+def _time_axis(clock: str, times: Sequence[int], behind: str = "") -> Spec:
+    first, last = min(times), max(times)
     return {
         "type": "temporal",
-        "scale": {"type": "utc"},  # the clock on the wall, wherever it is looked at
-        "title": title,
+        # As the clock on the wall has it, wherever it is looked at; a moment is given some width.
+        "scale": {"type": "utc", "domain": [first, max(last, first + 1000)]},
+        "title": f"{clock}{_days(first, last)}{behind}",
         "axis": {
             "format": _CLOCK,
             "tickCount": {"signal": "max(2, floor(width / 110))"},
@@ -447,9 +449,8 @@ def _time_axis(title: str) -> Spec:
     }
 
 
-def _days(times: Sequence[int]) -> str:
-    """The day or days on which `times` are."""
-    days = [f"{datetime.fromtimestamp(at / 1000, UTC):%Y-%m-%d}" for at in (min(times), max(times))]
+def _days(*times: int) -> str:
+    days = [f"{datetime.fromtimestamp(at / 1000, UTC):%Y-%m-%d}" for at in times]
     return f", {days[0]}" if days[0] == days[1] else f", {days[0]} to {days[1]}"
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-import sys
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from dashscope_ft_async.cli.show import shown, terminals
 from dashscope_ft_async.cli.targets import Targets, many_jobs
 from dashscope_ft_async.errors import WaitTimeoutError
 
-_OF_THE_EXTRA = frozenset({"jinja2", "vl_convert"})
+_OF_THE_EXTRA = ("jinja2", "vl_convert")
 
 
 @attrs.frozen
@@ -124,14 +124,11 @@ def _content(path: Path, facts: Facts, theme: str) -> bytes:
 
 
 def _check_extra() -> None:
-    try:
-        from dashscope_ft_async.cli.report import draw, page  # noqa: F401
-    except ModuleNotFoundError as missing:
-        if (missing.name or "").partition(".")[0] not in _OF_THE_EXTRA:
-            raise
-        needs = f"dashscope-ft report needs {missing.name}: pip install 'dashscope-ft-async[cli,report]'"
-        print(needs, file=sys.stderr)
-        raise SystemExit(Exit.USAGE) from None
+    for name in _OF_THE_EXTRA:
+        if find_spec(name) is None:
+            needs = f"dashscope-ft report needs {name}: pip install 'dashscope-ft-async[cli,report]'"
+            click.echo(needs, err=True)
+            raise SystemExit(Exit.USAGE)
 
 
 def _lines_of(paths: Sequence[Path]) -> list[bytes]:

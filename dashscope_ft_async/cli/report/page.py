@@ -74,7 +74,7 @@ def page_of(facts: Facts) -> str:
         sources=list(_sources(facts)),
         made=words.moment(facts.made_at, utc=True),
         version=__version__,
-        colour_of=lambda status: OF_STATUS.get(status, "other"),
+        colour_of=_colour_of,
         themes=THEMES,
         font=FONT,
         script=Markup(script),  # noqa: S704 - ours and the library's
@@ -109,6 +109,10 @@ def columns_of(jobs: Sequence[JobFacts]) -> list[Column]:
         column("Result", lambda job: job.output),
     ]
     return [each for each in every if any(each.cells)]
+
+
+def _colour_of(status: str) -> str:
+    return OF_STATUS.get(status, "other")
 
 
 def _remarks(job: JobFacts) -> str:

@@ -58,6 +58,11 @@ def test_an_end_read_off_a_page_came_after_the_last_look_at_the_job() -> None:
     assert recorded.sightings["ft-1"][-1].since == after(0)
 
 
+def test_a_status_seen_before_is_a_look_too() -> None:
+    recorded = read([told(0, job("ft-1", "QUEUING")), told(60, job())])
+    assert recorded.sightings["ft-1"][-1].since == after(0)
+
+
 def test_faults_are_told_apart() -> None:
     def asked(status: int | None, error: str | None = None) -> str:
         event = RequestFinished(

@@ -28,7 +28,7 @@ from dashscope_ft_async.cli.report.facts import (
     by_time,
     labels_of,
 )
-from dashscope_ft_async.cli.report.timeline import Clock, Phase, Span, clock_of, end_of, spans_of
+from dashscope_ft_async.cli.report.timeline import Phase, Span, clock_of, end_of, spans_of
 
 Spec = dict[str, Any]
 
@@ -86,7 +86,7 @@ class Style:
                 "tickColor": line,
                 "labelFontSize": 11,
             },
-            "axisY": {"domain": False, "ticks": False, "labelPadding": 8},
+            "axisY": {"domain": False, "ticks": False, "labelPadding": 8, "labelLimit": 230},
             "legend": {**text, "orient": "top", "title": None, "labelFontSize": 12, "labelLimit": 220},
             "title": {
                 "color": ink,
@@ -124,10 +124,10 @@ def timeline(facts: Facts, style: Style) -> Spec | None:
         "sort": None,
         "scale": {"domain": [labels[job.job_id] for job in jobs]},
         "title": None,
-        "axis": {"labelLimit": 230, "labelFontSize": 12} if named else None,
+        "axis": {"labelFontSize": 12} if named else None,
     }
     known = [bar["start"] for bar in rows] + [bar["end"] for bar in rows] + [end["at"] for end in ends]
-    time = _time_axis("The service's clock", known, _difference(clock))
+    time = _time_axis("The service's clock", known)
     phases = [phase for phase in Phase if any(bar["phase"] == phase for bar in rows)]
     outcomes = sorted({end["end"] for end in ends})
     palette = style.palette
@@ -434,13 +434,13 @@ def _outcome_scale(names: Sequence[str], looks: Sequence[str]) -> Spec:
     return {"field": "end", "type": "nominal", "scale": {"domain": names, "range": looks}}
 
 
-def _time_axis(clock: str, times: Sequence[int], behind: str = "") -> Spec:
+def _time_axis(clock: str, times: Sequence[int]) -> Spec:
     first, last = min(times), max(times)
     return {
         "type": "temporal",
         # As the clock on the wall has it, wherever it is looked at; a moment is given some width.
         "scale": {"type": "utc", "domain": [first, max(last, first + 1000)]},
-        "title": f"{clock}{_days(first, last)}{behind}",
+        "title": f"{clock}{_days(first, last)}",
         "axis": {
             "format": _CLOCK,
             "tickCount": {"signal": "max(2, floor(width / 110))"},
@@ -452,10 +452,6 @@ def _time_axis(clock: str, times: Sequence[int], behind: str = "") -> Spec:
 def _days(*times: int) -> str:
     days = [f"{datetime.fromtimestamp(at / 1000, UTC):%Y-%m-%d}" for at in times]
     return f", {days[0]}" if days[0] == days[1] else f", {days[0]} to {days[1]}"
-
-
-def _difference(clock: Clock | None) -> str:
-    return "" if clock is None else f", {words.difference(clock)}"
 
 
 def _utc(at: datetime) -> int:

@@ -90,8 +90,8 @@ def columns_of(jobs: Sequence[JobFacts]) -> list[Column]:
 
     every = [
         column("Job", lambda job: job.id),
-        column("Name", lambda job: "" if job.label == job.id else job.label),
         column("Status", lambda job: job.status),
+        column("Name", lambda job: "" if job.label == job.id else job.label),
         column("Remarks", _remarks),
         column("Model", lambda job: job.model),
         column("Queued for", lambda job: words.lasting(job.queued), number=True),

@@ -55,7 +55,8 @@ class _Watched:
         known = isinstance(word, str) and word in JobStatus.__members__
         status = JobStatus(cast("str", word)) if known else JobStatus.UNRECOGNIZED
         if word is not None and (not self.sightings or self.sightings[-1].status is not status):
-            since = self.looks[0] if len(self.looks) == 2 else None
+            last = self.sightings[-1].at if self.sightings else None
+            since = self.looks[0] if len(self.looks) == 2 else last
             self.sightings.append(Sighting(line.at, status, since))
         self.looks.append(line.at)
         job = _job_of(line)

@@ -114,6 +114,11 @@ def test_what_happened_between_two_looks_is_not_told_as_waiting() -> None:
     assert phases(facts, EIGHT) == [(Phase.QUEUED, 0, 9), (Phase.UNDIVIDED, 9, 20)]
 
 
+def test_the_log_tells_what_happened_between_two_looks() -> None:
+    facts = attrs.evolve(known(), sightings=[seen(1, "QUEUING"), seen(20.2, "SUCCEEDED", since=9)])
+    assert phases(facts, EIGHT) == [(Phase.QUEUED, 0, 4), (Phase.RUNNING, 4, 20)]
+
+
 def test_a_job_first_seen_running_may_have_waited_before() -> None:
     facts = attrs.evolve(known(status="RUNNING", log=NO_LOG), sightings=[seen(10, "RUNNING")])
     assert phases(facts, EIGHT) == [(Phase.UNDIVIDED, 0, 10), (Phase.RUNNING, 10, 29.8)]

@@ -4,11 +4,13 @@
   const draw = async (figure) => {
     const place = figure.querySelector(".live");
     const spec = JSON.parse(figure.querySelector("script").textContent);
-    const config = narrow.matches ? { legend: { columns: 1, layout: { direction: "vertical" } }, axisY: { labelLimit: 96 } } : {};
+    if (narrow.matches) {
+      Object.assign(spec.config.axisY, { labelLimit: 96 });
+      Object.assign(spec.config.legend, { columns: 1, layout: { direction: "vertical" } });
+    }
     await vegaEmbed(place, spec, {
       ast: true, // expressions are interpreted: the page's policy lets nobody make code of text
       actions: false,
-      config,
       defaultStyle: false,
       renderer: "svg",
       tooltip: { disableDefaultStyle: true, theme: "report" },

@@ -435,12 +435,10 @@ def _outcome_scale(names: Sequence[str], looks: Sequence[str]) -> Spec:
 
 
 def _time_axis(clock: str, times: Sequence[int]) -> Spec:
-    first, last = min(times), max(times)
     return {
         "type": "temporal",
-        # As the clock on the wall has it, wherever it is looked at; a moment is given some width.
-        "scale": {"type": "utc", "domain": [first, max(last, first + 1000)]},
-        "title": f"{clock}{_days(first, last)}",
+        "scale": {"type": "utc"},  # the clock on the wall, wherever it is looked at
+        "title": f"{clock}{_days(min(times), max(times))}",
         "axis": {
             "format": _CLOCK,
             "tickCount": {"signal": "max(2, floor(width / 110))"},

@@ -75,6 +75,7 @@ class Span:
     """`None`: it goes on, and what time the service has now is not known."""
 
 
+_BEFORE = (Phase.QUEUED, Phase.UNDIVIDED)
 _PHASE_OF = {
     JobStatus.PENDING: Phase.QUEUED,
     JobStatus.QUEUING: Phase.QUEUED,
@@ -122,7 +123,7 @@ def _changes(
     changes = [(max(at, start), phase) for at, phase in seen if phase is not None]
     if facts.began is not None:
         # The log is more exact than looks from outside, and waiting comes before training.
-        behind = [(at, phase) for at, phase in changes if at > facts.began and phase is not Phase.QUEUED]
+        behind = [change for change in changes if change[0] > facts.began and change[1] not in _BEFORE]
         changes = [(start, Phase.QUEUED), (facts.began, Phase.RUNNING), *behind]
     elif not changes or (changes[0][0] > start and changes[0][1] is not Phase.QUEUED):
         now = Phase.UNDIVIDED if facts.job is None else _PHASE_OF.get(facts.job.status)

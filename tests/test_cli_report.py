@@ -282,4 +282,4 @@ def test_other_commands_do_not_need_the_extra() -> None:
 def test_everything_for_the_page_is_beside_the_code() -> None:
     folder = Path(draw.__file__).parent
     names: Any = {path.name for path in folder.iterdir()}
-    assert {"page.html.j2", "page.css.j2", "charts.js"} <= names
+    assert {"page.html.j2", "page.css.j2", "page.js"} <= names

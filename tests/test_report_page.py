@@ -15,6 +15,7 @@ import pytest
 
 from dashscope_ft_async.cli.report import charts, draw, page
 from dashscope_ft_async.cli.report.charts import Style
+from dashscope_ft_async.cli.report.charts.curves import thinned
 from dashscope_ft_async.cli.report.colours import DARK, LIGHT, OF_GROUP, OF_PHASE, OF_STATUS, PAGE, SHAPE_OF
 from dashscope_ft_async.cli.report.facts import GROUPS, Asked, Facts, JobFacts, Log, Loss, WaitFacts
 from dashscope_ft_async.cli.report.timeline import Phase
@@ -118,11 +119,18 @@ def test_validation_is_told_apart_and_few_jobs_are_named() -> None:
 
 def test_a_long_curve_keeps_its_ends_and_its_spikes() -> None:
     losses = [Loss(n, n, 100.0 if n == 5003 else 1.0 + n / 1e5, False) for n in range(1, 20_001)]
-    thin = charts.thinned(losses, 400)
+    thin = thinned(losses, 400)
     assert len(thin) <= 402
     assert losses[5002] in thin
     assert thin[-1] == losses[-1]
     assert thin == sorted(thin, key=lambda loss: loss.line)
+
+
+def test_the_page_says_that_a_long_curve_is_thinned() -> None:
+    said = "Of long curves only the lowest and highest points"
+    long = known(log=log_of(f"{{'loss': {n % 7}.5}}" for n in range(9000)))
+    assert said in page.page_of(report(long))
+    assert said not in page.page_of(report(known()))
 
 
 def test_requests_are_counted_by_what_came_of_them() -> None:

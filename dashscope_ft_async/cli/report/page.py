@@ -53,7 +53,7 @@ def title_of(facts: Facts) -> str:
 def page_of(facts: Facts) -> str:
     """The page as text."""
     jobs = by_time(facts.jobs)
-    script = _safe_script(draw.script((_HERE / "charts.js").read_text(encoding="utf-8")))
+    script = _safe_script(draw.script((_HERE / "page.js").read_text(encoding="utf-8")))
     environment = Environment(
         loader=FileSystemLoader(_HERE),
         autoescape=True,
@@ -127,11 +127,10 @@ def _remarks(job: JobFacts) -> str:
 
 def _figures(facts: Facts) -> Sequence[Figure]:
     still, live = Style(PAGE, charts.WIDTH), Style(PAGE, hover=True)
-    thin = sum(len(job.log.losses) for job in facts.jobs) > charts.POINTS
     captions = {
         "Timeline": PALE if charts.goes_on(facts) else "",
         "Loss": "Of long curves only the lowest and highest points of each stretch are drawn."
-        if thin
+        if charts.is_thinned(facts)
         else "",
         "Requests": "Shaded: no requests went out, because the account was throttled."
         if facts.wait is not None and facts.wait.holds

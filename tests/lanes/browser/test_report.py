@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -37,7 +38,7 @@ def log(began: float, steps: int, height: float) -> list[tuple[float, str]]:
     return [(0, line) for line in lines]
 
 
-def add(service: Simulator, place: int, status: str, **fields: object) -> str:
+def add(service: Simulator, place: int, status: str, **fields: Any) -> str:
     """A job that waited, trained and ended, all in the past."""
     began, ended = place * 40 + 120, place * 40 + 900 + place % 5 * 200
     times = {"create_time": at(place * 40), **({} if status == "RUNNING" else {"end_time": at(ended)})}

@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
-from dashscope_ft_async.cli.report import draw
+from dashscope_ft_async.cli import access
+from dashscope_ft_async.cli.report import command, draw
+from dashscope_ft_async.cli.show import Terminals
 from dashscope_ft_async.testing import Fault
 from tests.cli_world import Service, lines_of, run, serving, use_quick_client
 from tests.conftest import KEY
@@ -250,6 +252,40 @@ def test_interrupting_a_wait_prints_the_command_that_goes_on(server: Service) ->
     ]
     assert shlex.split(errors.splitlines()[-1]) == expected
     assert not Path("a b.html").exists()
+
+
+def test_an_interrupted_report_without_a_wait_has_nothing_to_go_on_with(
+    server: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "follow", interrupted)
+    job_id = server.add_job(ENDED)
+    result = run("report", "--base-url", server.url, job_id)
+    assert (result.exit_code, result.stderr) == (130, "")
+    result = run("report", "--base-url", server.url, "--wait", job_id)
+    assert result.exit_code == 130
+    again = [
+        "dashscope-ft",
+        "report",
+        "--base-url",
+        server.url,
+        "--wait",
+        "--output",
+        "report.html",
+        job_id,
+    ]
+    assert shlex.split(result.stderr.splitlines()[-1]) == again
+
+
+def test_on_a_terminal_it_tells_how_far_it_is_and_what_it_wrote(
+    server: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "terminals", lambda: Terminals(stdout=True, stderr=True))
+    monkeypatch.setattr(access, "terminals", lambda: Terminals(stdout=True, stderr=True))
+    result = run("report", "--base-url", server.url, server.add_job(ENDED))
+    assert result.stdout == "report.html: 1 job\n"
 
 
 @pytest.mark.parametrize("missing", ["jinja2", "vl_convert"])

@@ -33,6 +33,9 @@ WAIT = WaitFacts(
 )
 
 
+BUNDLE = draw.script
+
+
 @pytest.fixture(scope="module", autouse=True)
 def quick_script() -> Any:
     """The libraries of the script take seconds to bundle; the browser lane opens pages with them."""
@@ -67,6 +70,11 @@ def test_the_timeline_names_jobs_phases_and_ends() -> None:
         "FAILED",
     } <= texts
     assert "The service's clock, 2026-01-05" in texts
+
+
+def test_a_picture_says_what_its_pale_bars_mean() -> None:
+    assert charts.PALE in texts_of(charts.picture(report(known(status="RUNNING")), DARK, "one"))
+    assert charts.PALE not in texts_of(charts.picture(report(known()), DARK, "one"))
 
 
 def test_the_timeline_of_one_job_does_not_name_it() -> None:
@@ -222,6 +230,12 @@ def test_what_the_service_says_never_becomes_part_of_the_page(facts: Facts) -> N
     assert "sk-***" in text
     assert "\x1b" not in text
     assert "\u202e" not in text
+
+
+def test_the_script_is_whole_and_asks_nobody() -> None:
+    script = BUNDLE("window.ready = vegaEmbed;")
+    assert "window.ready" in script
+    assert "import(" not in script
 
 
 def test_the_data_in_the_page_is_the_data() -> None:

@@ -155,6 +155,16 @@ def test_seconds_of_holding_back_are_counted_once() -> None:
     assert wait.held == 16.0
 
 
+def test_a_difference_is_told_in_words() -> None:
+    def words(hours: float) -> str:
+        ahead = timedelta(hours=hours)
+        return difference(Clock(ahead - timedelta(seconds=20), ahead + timedelta(seconds=20)))
+
+    assert words(0) == "that of UTC"
+    assert words(-4) == "4 h behind UTC"
+    assert words(5.751) == "5 h 45 min ahead of UTC"
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [

@@ -98,4 +98,5 @@ class PlainLines:
         """Write what is new."""
         after = time.monotonic() - self._started
         width = max(len(each.name) for each in self._board.rows.values())
-        click.echo(f"{after:6.1f} s  {row.name:{width}}  {row.status:9}  {row.result}".rstrip())
+        done = f"{row.checkpoints} checkpoints" if row.checkpoints and row.exit is None else row.result
+        click.echo(f"{after:6.1f} s  {row.name:{width}}  {row.status:9}  {done}".rstrip())

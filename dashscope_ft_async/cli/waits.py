@@ -15,6 +15,7 @@ from dashscope_ft_async.cli import view
 from dashscope_ft_async.cli.access import DAY, Access, access_options, run_to_exit, seconds
 from dashscope_ft_async.cli.board import Board
 from dashscope_ft_async.cli.follow import View, follow, follow_all
+from dashscope_ft_async.cli.health import Health
 from dashscope_ft_async.cli.outcome import Exit, go_on_line
 from dashscope_ft_async.cli.record import Record, record_file
 from dashscope_ft_async.cli.show import shown
@@ -56,13 +57,13 @@ class Following:
         After Ctrl-C it is to go on with the options `again`, for the jobs that had not ended or, where
         it is `endless`, as it began.
         """
-        board = Board()
+        board, health = Board(whole=self.targets.every), Health(time.monotonic)
         recorder = [] if self.record is None else [Record(self.record, self.console)]
 
         async def follow_them() -> Exit:
             async with (
-                self.options.client(recorder) as client,
-                shown(board, self.console, as_json=self.options.as_json) as views,
+                self.options.client([*recorder, health]) as client,
+                shown(board, self.console, client, health, as_json=self.options.as_json) as views,
             ):
                 return await how(client, board, [*views, *recorder])
 

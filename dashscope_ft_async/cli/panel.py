@@ -25,8 +25,7 @@ def panel(facts: Facts, row: Row, width: int, height: int, pen: Pen) -> list[Tex
         ("job", row.name, "bold"),
         ("name", facts.name(row), ""),
         ("model", row.model, ""),
-        ("status", row.status, status_style(row)),
-        ("took" if row.exit is not None else "for", facts.time(row), ""),
+        ("status", _status(row, facts.time(row)), status_style(row)),
         ("in line", facts.place(row).removesuffix(" in line"), ""),
         ("tokens", facts.tokens(row), ""),
         ("checkpoints", row.checkpoints.replace("/", " of "), ""),
@@ -41,6 +40,10 @@ def panel(facts: Facts, row: Row, width: int, height: int, pen: Pen) -> list[Tex
 def _line(label: str, text: str, style: str, width: int, pen: Pen) -> Text:
     fitted = pen.fit(text, width - _LABEL)
     return Text.assemble((label.ljust(_LABEL), "dim"), (fitted, style), no_wrap=True)
+
+
+def _status(row: Row, time: str) -> str:
+    return f"{row.status} {'for' if row.exit is None else 'after'} {time}" if time else row.status
 
 
 def _next(text: str) -> str:

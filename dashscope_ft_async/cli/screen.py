@@ -39,9 +39,11 @@ def screen(facts: Facts, width: int, height: int, pen: Pen) -> list[Text]:
         (row,) = board.rows.values()
         return [*panel(facts, row, width, height - 2, pen), Text(), connection]
     rows = board.shown(height - 3)
-    lines = [_summary(board, len(rows), width, pen)]
+    # Air between the three, where there is enough for all of it.
+    air = [Text()] if len(rows) + 5 <= height else []
+    lines = [_summary(board, len(rows), width, pen), *air]
     if rows:
-        lines += table(facts, rows, width, pen)
+        lines += [*table(facts, rows, width, pen), *air]
     return [*lines, connection][:height]
 
 
@@ -50,23 +52,24 @@ def _summary(board: Board, shown: int, width: int, pen: Pen) -> Text:
     count = Counter(_GIVEN_UP if row.error is not None else row.status for row in board.rows.values())
     known = [status for status in _ORDER if status in count]
     number = len(board.rows)
-    jobs = f"{number} job{'' if number == 1 else 's'}"
-    told = [(f"{jobs}, {shown} shown" if 0 < shown < number else jobs, "bold")]
+    told = [(f"{number} job{'' if number == 1 else 's'}", "bold")]
     told += [
         (f"{count[status]} {status}", "red" if status == _GIVEN_UP else colour_of(status))
         for status in [*known, *sorted(count.keys() - _ORDER)]
     ]
-    return _joined(told, width, pen)
+    if shown < number:
+        told.append((f"({shown} shown)", "dim"))
+    return _joined(told, "  ", width, pen)
 
 
 def _connection(facts: Facts, width: int, pen: Pen) -> Text:
     health = facts.health
     told = [(f"connection {health.word}", _HEALTH[health.state])]
-    return _joined([*told, *((fact, "dim") for fact in health.facts)], width, pen)
+    return _joined([*told, *((fact, "dim") for fact in health.facts)], pen.dot, width, pen)
 
 
-def _joined(told: list[tuple[str, str]], width: int, pen: Pen) -> Text:
-    line = Text(pen.dot, "dim").join(Text(pen.text(text), style) for text, style in told)
+def _joined(told: list[tuple[str, str]], between: str, width: int, pen: Pen) -> Text:
+    line = Text.assemble((between, "dim")).join(Text(pen.text(text), style) for text, style in told)
     line.no_wrap = True
     if line.cell_len > width:
         line.truncate(max(0, width - len(pen.mark)))

@@ -19,7 +19,9 @@ _LAST = datetime.max.replace(tzinfo=UTC)
 
 def printable(text: str) -> str:
     """`text` on one line and without control characters: it comes from elsewhere."""
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else " " for char in text)
+    return " ".join(text.split())
 
 
 @attrs.define(kw_only=True)

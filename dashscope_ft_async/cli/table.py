@@ -22,7 +22,7 @@ _STEPS = (
     ("JOB", 1, 24),
     ("STATUS", 6, 12),
     ("TIME", 7, 10),
-    ("LOSS", 12, 15),
+    ("LOSS", 12, 12),
     ("NEXT", 4, 5),
     ("CKPT", 4, 7),
     ("LOSS", 12, 26),
@@ -34,23 +34,25 @@ _STEPS = (
     ("NAME", 8, 40),
     ("LOSS", 12, 60),
 )
-"""The columns in the order of their importance, with the fewest cells that each must get or is left out,
-and the most that it gets before the next one has its turn."""
+"""The columns in the order of their importance, with the most cells that each gets before the next one has
+its turn. The first that cannot get its fewest is left out, and so are those after it."""
 
 
 def widths(room: int, wanted: Mapping[str, int]) -> dict[str, int]:
     """Cells for each column that has its place in `room`, of those that have something to show."""
     given: dict[str, int] = {}
-    left = room + _GAP
+    left, full = room + _GAP, False
     for name, least, most in _STEPS:
         want = min(wanted.get(name, 0), most)
         if name in given:
             more = max(0, min(want - given[name], left))
             given[name] += more
             left -= more
-        elif want and left >= min(least, want) + _GAP:
-            given[name] = min(want, left - _GAP)
-            left -= given[name] + _GAP
+        elif want:
+            full = full or left < min(least, want) + _GAP
+            if not full:
+                given[name] = min(want, left - _GAP)
+                left -= given[name] + _GAP
     return given
 
 
@@ -104,7 +106,7 @@ def _progress(
             yield Text(pen.fit(row.result, _span(given, names)), result_style(row))
         return
     place = facts.place(row)
-    if place and names:
+    if place and names:  # then LOSS is one of them
         yield Text(pen.cell(place, _span(given, [name for name in names if name != "NEXT"])), "cyan")
         names = [name for name in names if name == "NEXT"]
     for name in names:

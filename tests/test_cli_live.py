@@ -302,7 +302,7 @@ TEXTS = st.one_of(
         ["客服问答" * 9, "\x1b[2J\x07[red]", "e\u0301" * 50, "👩‍👩‍👧 \u202e", "\ud800", "  ", "ﷺ" * 30]
     ),
 )
-JOBS = st.fixed_dictionaries(
+JOBS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {
         "status": st.sampled_from(JobStatus),
         "raw_status": st.text(min_size=1, max_size=30),

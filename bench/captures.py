@@ -135,6 +135,7 @@ async def take(picture: Picture) -> None:
         async with Terminal(command, picture.columns, picture.lines, environment) as terminal:
             await terminal.until(lambda text: "connection ok" in text)
             await asyncio.sleep(picture.seconds)
+            await terminal.still()
             svg = terminal.svg(
                 "dashscope-ft watch --all" if command[1] == "--all" else "dashscope-ft watch"
             )

@@ -117,6 +117,14 @@ class Terminal:
             raise TimeoutError(f"never shown:\n{self.text}") from None
         return self.text
 
+    async def still(self) -> None:
+        """Wait until nothing has come for a moment: a drawing comes in pieces."""
+        with suppress(TimeoutError):
+            while True:
+                self._news.clear()
+                async with asyncio.timeout(0.05):
+                    await self._news.wait()
+
     def svg(self, title: str) -> str:
         """A picture of the screen, which needs nothing from anywhere."""
         console = Console(width=self.screen.columns, file=io.StringIO(), record=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from typing import Any
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 

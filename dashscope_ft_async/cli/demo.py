@@ -224,7 +224,7 @@ def demo(as_json: bool, speed: float) -> None:
     console = Console(stderr=True)
 
     if not as_json:
-        click.echo(INTRODUCTION)
+        click.echo(f"{INTRODUCTION}\n")
 
     async def run() -> Exit:
         report = await play(console, as_json=as_json, speed=speed)

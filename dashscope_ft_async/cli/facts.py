@@ -17,6 +17,10 @@ _MOST_TOKENS = 10**12
 _ORDINALS = {1: "st", 2: "nd", 3: "rd"}
 
 
+def _places(facts: Facts) -> Mapping[str, int]:
+    return facts.board.places()
+
+
 @attrs.frozen
 class Facts:
     """All there is to tell, at one moment."""
@@ -28,11 +32,8 @@ class Facts:
     """Seconds until a job is looked at again."""
     now: float
     """On the clock of `Row.since`."""
-    places: Mapping[str, int] = attrs.field(init=False)
-
-    @places.default
-    def _places(self) -> Mapping[str, int]:
-        return self.board.places()
+    places: Mapping[str, int] = attrs.field(init=False, default=attrs.Factory(_places, takes_self=True))
+    """As `Board.places`."""
 
     def time(self, row: Row) -> str:
         """How long it has been in its status; of a job that has ended, how long it took."""

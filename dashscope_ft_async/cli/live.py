@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -20,6 +20,23 @@ from dashscope_ft_async.client import FineTuneClient
 from dashscope_ft_async.errors import ConfigurationError
 
 _REFRESH = 0.25
+
+
+@contextmanager
+def _at_once(console: Console) -> Generator[None, None, None]:
+    """Ask the terminal to show what is written here at once: lines are wiped before they are written.
+
+    Terminals that do not know synchronized output, DEC mode 2026, leave it unheeded.
+    """
+    if console.legacy_windows:
+        yield
+        return
+    console.file.write("\x1b[?2026h")
+    try:
+        yield
+    finally:
+        console.file.write("\x1b[?2026l")
+        console.file.flush()
 
 
 @asynccontextmanager
@@ -50,7 +67,8 @@ async def live(
                     console.clear()  # lines that were too long have been broken, so rich would miss some
                     before = None
                 if lines != before:
-                    display.update(Group(*lines), refresh=True)
+                    with _at_once(console):
+                        display.update(Group(*lines), refresh=True)
                 before, width = lines, size.width
                 await asyncio.sleep(_REFRESH)
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import re
 import signal
 from functools import partial
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from bench.terminal import Terminal
+from dashscope_ft_async import FineTuneClient, NotFoundError
+from dashscope_ft_async.cli.board import Board
+from dashscope_ft_async.cli.health import Health
+from dashscope_ft_async.cli.live import live
 from dashscope_ft_async.testing import Fault, Simulator
 from tests.conftest import KEY
 
@@ -137,3 +143,49 @@ async def test_jobs_that_come_later_join_at_the_end(service: Simulator) -> None:
         text = await terminal.until(lambda text: later in text)
         assert text.index(first) < text.index(later)
         assert await asyncio.wait_for(terminal.until(lambda text: "2 jobs" in text), 10)
+
+
+# --- in this process --------------------------------------------------------------------------------
+
+
+def screen_of(width: int, height: int) -> tuple[Console, io.StringIO]:
+    out = io.StringIO()
+    return Console(file=out, force_terminal=True, width=width, height=height), out
+
+
+@pytest.mark.looptime
+async def test_only_what_changes_is_drawn_and_a_narrower_screen_is_wiped_first(
+    client: FineTuneClient,
+) -> None:
+    console, out = screen_of(80, 24)
+    board = Board(["ft-a", "ft-b"], 0.0)
+    for job_id in board.rows:
+        board.gave_up(job_id, NotFoundError("no such job", status=404))
+    async with live(console, board, client, Health(lambda: 0.0)):
+        await asyncio.sleep(100)
+        assert out.getvalue().count("no such job") == 2
+        assert "\x1b[2J" not in out.getvalue()
+        console.width = 60
+        await asyncio.sleep(1)
+        drawn = out.getvalue().partition("\x1b[2J")[2]
+        assert drawn.count("no such job") == 2
+
+
+@pytest.mark.looptime
+async def test_what_is_no_id_has_no_next_look_and_ends_nothing(client: FineTuneClient) -> None:
+    console, out = screen_of(80, 24)
+    async with live(console, Board(["ft b", "ft-a"], 0.0), client, Health(lambda: 0.0)):
+        await asyncio.sleep(1)
+    assert "ft b" in out.getvalue()
+
+
+@pytest.mark.looptime
+async def test_an_old_console_of_windows_gets_no_sequence_that_it_would_show(
+    client: FineTuneClient,
+) -> None:
+    for legacy in (False, True):
+        console, out = screen_of(80, 24)
+        console.legacy_windows = legacy
+        async with live(console, Board(["ft-a"], 0.0), client, Health(lambda: 0.0)):
+            await asyncio.sleep(1)
+        assert ("\x1b[?2026h" in out.getvalue()) is not legacy

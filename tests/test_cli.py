@@ -47,7 +47,7 @@ from dashscope_ft_async.cli.lines import row_json
 from dashscope_ft_async.cli.outcome import Exit, exit_of, go_on_line, most_serious
 from dashscope_ft_async.cli.show import Shown, Terminals
 from dashscope_ft_async.testing import Fault
-from tests.cli_world import Json, Service, lines_of, run, serving, use_quick_client
+from tests.cli_world import Json, Service, command, lines_of, run, serving, use_quick_client
 from tests.conftest import KEY
 
 ENDED = [(0.0, "SUCCEEDED")]
@@ -398,10 +398,6 @@ def test_text_from_elsewhere_is_one_line_without_control_characters() -> None:
 def test_the_go_on_line_is_quoted_for_a_shell() -> None:
     line = go_on_line("wait", ["--base-url", "https://e/api v1"], ["ft-1", "-x"])
     assert line == "dashscope-ft wait --base-url 'https://e/api v1' -- ft-1 -x"
-
-
-def command(*args: str) -> list[str]:
-    return [sys.executable, "-c", "from dashscope_ft_async.cli import main; main()", *args]
 
 
 def test_ctrl_c_exits_130_and_says_how_to_go_on(server: Service) -> None:

@@ -88,7 +88,7 @@ def lines_of(text: str) -> list[Json]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def command(*args: str) -> list[str]:
+def process_of(*args: str) -> list[str]:
     """The command as a process. Ctrl-C reaches it also where the tests were started without one."""
     code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     return [sys.executable, "-c", f"{code}; from _dashscope_ft import main; main()", *args]

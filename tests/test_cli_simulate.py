@@ -6,13 +6,13 @@ import subprocess
 
 import pytest
 
-from tests.cli_world import command, lines_of, run, use_quick_client
+from tests.cli_world import lines_of, process_of, run, use_quick_client
 
 
 def test_simulate_serves_until_it_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     use_quick_client(monkeypatch)
     with subprocess.Popen(
-        command("simulate", "--jobs", "2"),
+        process_of("simulate", "--jobs", "2"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

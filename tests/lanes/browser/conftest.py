@@ -51,7 +51,7 @@ def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[OpenPage]:
-    """Opens pages, and holds in the end that they reported no error and asked nobody outside for anything."""
+    """Opens pages, and holds in the end that they reported no error and asked nobody outside."""
     pages: list[Page] = []
     trouble: list[str] = []
 
@@ -67,8 +67,9 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
             if not _within(url, request.url):
                 trouble.append(f"{url}: asks for {request.url}")
 
-        scheme = "dark" if dark else "light"
-        page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+        page = browser.new_page(
+            viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
+        )
         pages.append(page)
         page.on("console", heard)
         page.on("pageerror", raised)

@@ -1,4 +1,4 @@
-"""The floors of the house, from the table that the suite holds against the imports."""
+"""The rooms of the house by floors, from the table that the suite holds against the imports."""
 
 from __future__ import annotations
 

@@ -11,8 +11,9 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from conftest import OpenPage
 from playwright.sync_api import Page, expect
+
+from tests.lanes.browser.conftest import OpenPage
 
 ROOT = Path(__file__).parents[3]
 PAGES = sorted(str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md"))
@@ -21,7 +22,7 @@ PAGES = sorted(str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").
 class Quiet(SimpleHTTPRequestHandler):
     """Files, without a line on stderr for each."""
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_request(self, *_: object) -> None:
         pass
 
 
@@ -68,7 +69,9 @@ def test_a_page_stands_in_both_windows(
 
 def test_the_page_follows_the_readers_scheme(site: str, open_page: OpenPage) -> None:
     grounds = [
-        open_page(f"{site}/index.html", dark=dark).evaluate("getComputedStyle(document.body).backgroundColor")
+        open_page(f"{site}/index.html", dark=dark).evaluate(
+            "getComputedStyle(document.body).backgroundColor"
+        )
         for dark in (False, True)
     ]
 

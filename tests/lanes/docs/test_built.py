@@ -92,7 +92,9 @@ def test_style_sheets_load_nothing_from_outside() -> None:
     loaded = [
         url
         for sheet in sheets
-        for url in re.findall(r"(?:url\(|@import)\s*[\"']?((?:https?:)?//[^\"')]+)", sheet.read_text("utf-8"))
+        for url in re.findall(
+            r"(?:url\(|@import)\s*[\"']?((?:https?:)?//[^\"')]+)", sheet.read_text("utf-8")
+        )
     ]
 
     assert sheets
@@ -136,5 +138,7 @@ def public_names() -> set[str]:
 def _all(module: str) -> list[str]:
     folder = ROOT / "dashscope_ft_async" / module.removeprefix(".")
     path = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
-    [names] = re.findall(r"^__all__ = \[(.*?)\]", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    [names] = re.findall(
+        r"^__all__ = \[(.*?)\]", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
     return [name for name in re.findall(r'"(\w+)"', names) if name != "__version__"]

@@ -1,4 +1,4 @@
-"""For mkdocstrings: a field of an attrs class shows its default, not the call that declares it."""
+"""For mkdocstrings: what a field begins with, instead of the code that gives it that value."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import griffe
 
 
 class AttrsFields(griffe.Extension):
-    """Puts the default of an ``attrs.field`` in the place of its declaration."""
+    """Shows the default of an ``attrs.field``, and nothing where a parameter of the same name is kept."""
 
     def on_attribute_instance(self, *, attr: griffe.Attribute, **_: Any) -> None:
         """See griffe."""
-        call = attr.value
-        if isinstance(call, griffe.ExprCall) and str(call.function) == "attrs.field":
-            keywords = [given for given in call.arguments if isinstance(given, griffe.ExprKeyword)]
+        value = attr.value
+        if isinstance(value, griffe.ExprCall) and str(value.function) == "attrs.field":
+            keywords = [given for given in value.arguments if isinstance(given, griffe.ExprKeyword)]
             attr.value = next((given.value for given in keywords if given.name == "default"), None)
+        elif str(value) == attr.name:
+            attr.value = None

@@ -54,15 +54,14 @@ def wider_than_its_window(page: Page) -> bool:
 def test_a_page_stands_in_both_windows(
     name: str, site: str, open_page: OpenPage, screenshots: Path
 ) -> None:
-    url = f"{site}/{name.removesuffix('.md')}.html"
     picture = name.removesuffix(".md").replace("/", "-")
+    page = open_page(f"{site}/{name.removesuffix('.md')}.html")
 
-    wide = open_page(url)
-    narrow = open_page(url, width=375, height=812, dark=True)
-    wide.screenshot(path=screenshots / f"{picture}-wide.png")
-    narrow.screenshot(path=screenshots / f"{picture}-narrow-dark.png")
+    for window, width, dark in (("wide", 1280, False), ("narrow", 375, True)):
+        page.emulate_media(color_scheme="dark" if dark else "light")
+        page.set_viewport_size({"width": width, "height": 800})
+        page.screenshot(path=screenshots / f"{picture}-{window}.png")
 
-    for page in (wide, narrow):
         expect(page.locator("article h1")).to_have_count(1)
         assert not wider_than_its_window(page)
 
@@ -99,7 +98,7 @@ def test_the_site_can_be_read_and_searched_without_a_server(built: Path, open_pa
 
 def find(page: Page, words: str) -> None:
     """Search for `words`, and follow the first result."""
+    page.wait_for_load_state("networkidle")
     page.keyboard.press("/")
-    box = page.get_by_role("combobox")
-    box.fill(words)
+    page.get_by_role("combobox").fill(words)
     page.get_by_role("option").first.click()

@@ -45,7 +45,7 @@ def _paragraphs(text: str | None) -> list[str]:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    return " ".join(text.split()).replace("|", ", ")  # which would end the cell
 
 
 def _words(text: str) -> str:

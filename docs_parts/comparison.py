@@ -44,13 +44,13 @@ def costs() -> str:
     """What ways to wait cost, side by side, and the command that measures each line."""
     kept = _kept("results.json")
     rows = [
-        "| | " + " | ".join(TITLES.values()) + " | measured by |",
+        "| | " + " | ".join(TITLES.values()) + " | `python -m bench` … |",
         "| --- |" + " --- |" * (len(TITLES) + 1),
     ]
     for title, scenario, key in _COSTS:
         line = _line(scenario, key)
         cells = " | ".join(cell(line, kept["scenarios"], name) for name in TITLES)
-        rows.append(f"| {title} | {cells} | `python -m bench {scenario}` |")
+        rows.append(f"| {title} | {cells} | `{scenario}` |")
     packages = ", ".join(f"{name} {version}" for name, version in kept["machine"]["packages"].items())
     return "\n".join(rows) + f"\n\nPython {kept['machine']['python']}; {packages}."
 

@@ -60,7 +60,7 @@ def test_a_page_stands_in_both_windows(
     for window, width, dark in (("wide", 1280, False), ("narrow", 375, True)):
         page.emulate_media(color_scheme="dark" if dark else "light")
         page.set_viewport_size({"width": width, "height": 800})
-        page.screenshot(path=screenshots / f"{picture}-{window}.png")
+        page.screenshot(path=screenshots / f"{picture}-{window}.png", animations="disabled")
 
         expect(page.locator("article h1")).to_have_count(1)
         assert not wider_than_its_window(page)

@@ -106,6 +106,31 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
     assert missing == []
 
 
+def anchors_of(page: Path) -> set[str]:
+    """What a link can point at within a page, as code hosts and the site both name it."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_anchor_is_a_heading(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", page.read_text(encoding="utf-8"))
+
+    lost = [anchor for to, anchor in links if anchor not in anchors_of(page.parent / to if to else page)]
+
+    assert lost == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_link_to_the_outside_is_https(page: Path) -> None:
+    links = re.findall(r"\]\((\w+:[^)]*)\)", page.read_text(encoding="utf-8"))
+
+    assert [
+        link for link in links if not re.fullmatch(r"https://[\w-]+(\.[\w-]+)+(/[^\s<>]*)?", link)
+    ] == []
+
+
 def test_the_reference_names_every_error_and_no_other() -> None:
     page = (ROOT / "docs/reference/errors.md").read_text(encoding="utf-8")
     first_cells = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]

@@ -166,24 +166,24 @@ def test_the_wheel_of_the_source_distribution_is_that_of_the_tree(
 # --- its page on a package index ----------------------------------------------------------------------
 
 
-def test_the_page_on_a_package_index_has_no_link_that_leads_nowhere(metadata: Message) -> None:
-    page = str(metadata.get_payload())
+@pytest.fixture(scope="module")
+def page(wheel: dict[str, bytes]) -> str:
+    return wheel[f"{NAME}.dist-info/METADATA"].decode().partition("\n\n")[2]
 
+
+def test_the_page_on_a_package_index_has_no_link_that_leads_nowhere(page: str, metadata: Message) -> None:
     assert metadata["Description-Content-Type"] == "text/markdown"
+    assert page.startswith("# dashscope-ft-async\n")
     assert re.findall(r"\]\((?!https?:)[^)]*\)", page) == []
     assert "![" not in page
-    assert page.startswith("# dashscope-ft-async\n")
 
 
-def test_the_page_on_a_package_index_has_the_readmes_examples_and_installs_by_name(
-    metadata: Message,
-) -> None:
+def test_the_page_on_a_package_index_has_the_readmes_examples_and_installs_by_name(page: str) -> None:
     blocks = re.compile(r"```\w+\n.*?```", re.DOTALL)
-    readme = (
-        (ROOT / "README.md").read_text(encoding="utf-8").replace("'.[cli]'", "'dashscope-ft-async[cli]'")
-    )
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    by_name = readme.replace("'.[cli]'", "'dashscope-ft-async[cli]'")
 
-    shown = blocks.findall(str(metadata.get_payload()))
+    shown = blocks.findall(page)
 
-    assert shown == blocks.findall(readme)
+    assert shown == blocks.findall(by_name)
     assert "pip install -q 'dashscope-ft-async[cli]'" in shown[0]

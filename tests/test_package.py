@@ -37,8 +37,8 @@ LITTER = (
 """What lies about in a checkout that people work in."""
 KEPT = {
     ".ci", ".github", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md",
-    "README.zh.md", "_dashscope_ft.py", "bench", "dashscope_ft_async", "docs", "mkdocs.yml",
-    "pyproject.toml", "tests", "typings",
+    "README.zh.md", "_dashscope_ft.py", "bench", "dashscope_ft_async", "docs", "docs_parts",
+    "mkdocs.yml", "pyproject.toml", "tests", "typings",
 }  # fmt: skip
 """What the source distribution keeps of the top folder, where it is there."""
 
@@ -142,7 +142,7 @@ def test_the_source_distribution_holds_the_tree_and_nothing_of_whoever_built_it(
     expected = {name for name in files_below(tree) - set(LITTER) if name.split("/")[0] in KEPT}
 
     assert files_below(unpacked) - {"PKG-INFO"} == expected
-    assert {name.split("/")[0] for name in expected} >= KEPT - {"README.zh.md", "mkdocs.yml"}
+    assert {name.split("/")[0] for name in expected} >= KEPT - {"README.zh.md", "docs_parts", "mkdocs.yml"}
     assert "tests/fixtures/raw/502-nginx.html" in expected
 
 

@@ -160,6 +160,13 @@ class Hub:
         if self._hooks is not None:
             self._hooks.wait_ended(wait, self._loop.time())
 
+    def next_look(self, job_id: str) -> float | None:
+        """Seconds until the job is due again, 0 while it is being looked at; `None` where nobody waits."""
+        watch = self._watches.get(job_id)
+        if watch is None:
+            return None
+        return max(0.0, watch.due - self._loop.time()) if watch.asleep else 0.0
+
     async def close(self) -> None:
         """End every wait with `ClientClosedError` and every poll under way; then nothing is left."""
         self._closed = True

@@ -40,8 +40,9 @@ from dashscope_ft_async import (
     __version__,
     cli,
 )
-from dashscope_ft_async.cli import commands, show, view
+from dashscope_ft_async.cli import access, commands, show, view, waits
 from dashscope_ft_async.cli.board import Board, printable
+from dashscope_ft_async.cli.follow import follow
 from dashscope_ft_async.cli.lines import row_json
 from dashscope_ft_async.cli.outcome import Exit, exit_of, go_on_line, most_serious
 from dashscope_ft_async.cli.show import Shown, Terminals
@@ -176,7 +177,10 @@ def test_an_outage_exits_6_with_what_was_known(server: Service) -> None:
     ("args", "said"),
     [
         ([], "Usage"),
-        (["wait"], "Missing argument"),
+        (["wait"], "give one of"),
+        (["wait", "--all", "ft-1"], "give one of"),
+        (["watch"], "give one of"),
+        (["wait", "--record", "/", "ft-1"], "--record"),
         (["wait", "--timeout", "-1", "ft-1"], "--timeout"),
         (["wait", "--timeout", "nan", "ft-1"], "finite"),
         (["wait", "--timeout", "1", "--no-timeout", "ft-1"], "exclude each other"),
@@ -287,7 +291,7 @@ def test_views_fit_where_the_output_goes(stdout: bool, stderr: bool, as_json: bo
 
 
 def on_terminals(monkeypatch: pytest.MonkeyPatch, *, stdout: bool, stderr: bool) -> None:
-    for module in (commands, show):
+    for module in (access, show):
         monkeypatch.setattr(module, "terminals", lambda: Terminals(stdout, stderr))
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     monkeypatch.setenv("TTY_INTERACTIVE", "1")
@@ -339,7 +343,11 @@ def test_terminals_are_what_the_streams_say(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(sys, "stdout", Screen())
     monkeypatch.setattr(sys, "stderr", Screen())
     monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("CI", raising=False)
     assert show.terminals() == Terminals(stdout=True, stderr=True)
+    monkeypatch.setenv("CI", "true")  # whose log would keep every frame of a table
+    assert show.terminals() == Terminals(stdout=True, stderr=False)
+    monkeypatch.delenv("CI")
     monkeypatch.setenv("TERM", "dumb")
     assert show.terminals() == Terminals(stdout=True, stderr=False)
     monkeypatch.setattr(sys, "stdout", io.StringIO())
@@ -388,7 +396,7 @@ def test_text_from_elsewhere_is_one_line_without_control_characters() -> None:
 
 
 def test_the_go_on_line_is_quoted_for_a_shell() -> None:
-    line = go_on_line(["--base-url", "https://e/api v1"], ["ft-1", "-x"])
+    line = go_on_line("wait", ["--base-url", "https://e/api v1"], ["ft-1", "-x"])
     assert line == "dashscope-ft wait --base-url 'https://e/api v1' -- ft-1 -x"
 
 
@@ -443,7 +451,7 @@ def interrupt(*_: object, **__: object) -> None:
 
 
 def test_an_interrupt_outside_the_wait_exits_130_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commands, "Board", interrupt)
+    monkeypatch.setattr(waits, "Following", interrupt)
     assert run("wait", "ft-1").exit_code == 130
 
 
@@ -451,10 +459,10 @@ def test_an_interrupt_after_the_last_end_has_nothing_to_go_on_with(
     server: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def interrupted(*args: Any, **options: Any) -> None:
-        await show.show(*args, **options)
+        await follow(*args, **options)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(commands, "show", interrupted)
+    monkeypatch.setattr(waits, "follow", interrupted)
     result = run("wait", "--base-url", server.url, server.add_job(ENDED))
     assert (result.exit_code, result.stderr) == (130, "")
 
@@ -468,7 +476,7 @@ def test_an_interrupt_after_the_last_end_has_nothing_to_go_on_with(
     ],
 )
 def test_the_go_on_line_has_the_same_options(options: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commands, "show", interrupt)
+    monkeypatch.setattr(waits, "follow", interrupt)
     result = run("wait", *options, "ft-1", "ft-2")
     assert result.exit_code == 130
     assert shlex.split(result.stderr.splitlines()[-1]) == ["dashscope-ft", "wait", *options, "ft-1", "ft-2"]
@@ -480,7 +488,7 @@ def test_after_a_broken_pipe_stdout_leads_nowhere(monkeypatch: pytest.MonkeyPatc
         def broken(*_: object) -> None:
             raise BrokenPipeError
 
-        monkeypatch.setattr(commands, "Board", broken)
+        monkeypatch.setattr(waits, "Following", broken)
         monkeypatch.setattr(sys, "stdout", out)
         with pytest.raises(SystemExit) as stopped:
             commands.dashscope_ft(["wait", "ft-1"])

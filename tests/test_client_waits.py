@@ -320,6 +320,22 @@ async def test_polls_come_at_growing_distances_up_to_the_longest(
     assert gaps == [2.0, 3.0, 4.5, 6.8, 10.1, 15.2, 20.0, 20.0, 20.0]
 
 
+async def test_a_client_tells_when_it_polls_next(service: Simulator, client: FineTuneClient) -> None:
+    job_id = service.add_job([(0, "RUNNING"), (25, "SUCCEEDED")])
+    assert client.next_poll(job_id) is None
+    async with client.waiting(job_id, poll=STEADY) as wait:
+        assert client.next_poll(job_id) == 0  # due at once
+        await asyncio.sleep(4)
+        assert client.next_poll(job_id) == pytest.approx(6, abs=0.1)
+        service.fail_next(Fault.stall(3))
+        await asyncio.sleep(7)
+        assert client.next_poll(job_id) == 0  # under way
+        await wait.terminal()
+    assert client.next_poll(job_id) is None
+    with pytest.raises(ConfigurationError):
+        client.next_poll("a/b")
+
+
 async def test_a_tenacity_strategy_drives_the_polls_of_a_throttled_wait(service: Simulator) -> None:
     job_id = service.add_job([(0, "SUCCEEDED")])
     service.throttle(30)

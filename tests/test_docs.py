@@ -22,7 +22,7 @@ from dashscope_ft_async.testing import Simulator
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
-    [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md")]
+    [*ROOT.glob("README*.md"), ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md")]
 )
 SYBIL = Sybil(parsers=[PythonCodeBlockParser(), SkipParser()], path=str(ROOT))
 
@@ -121,3 +121,11 @@ def test_both_set_up_commands_stand_in_the_readme_as_one_line_each() -> None:
         "python3 -m venv .venv && .venv/bin/pip install -q '.[cli]' && .venv/bin/dashscope-ft demo\n",
         "python3 -m venv .venv && .venv/bin/pip install -q -e '.[dev]' && .venv/bin/pytest\n",
     ]
+
+
+def test_the_chinese_readme_has_the_same_code_and_only_links_that_the_english_one_has() -> None:
+    english, chinese = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh.md"))
+    blocks, links = re.compile(r"^```\w+\n.*?^```$", re.DOTALL | re.MULTILINE), re.compile(r"\]\(([^)]+)\)")
+
+    assert blocks.findall(chinese) == blocks.findall(english)
+    assert set(links.findall(chinese)) - {"README.md", "docs/index.md"} <= set(links.findall(english))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from math import isfinite
 from typing import Any, NoReturn, TypeVar
 
@@ -13,17 +12,18 @@ import attrs
 import click
 from rich.console import Console
 
-from dashscope_ft_async._text import looks_like_a_key
 from dashscope_ft_async.cli import view
-from dashscope_ft_async.cli.lines import error_json, write_json
+from dashscope_ft_async.cli.lines import error_json, write_event
 from dashscope_ft_async.cli.outcome import Exit, exit_of
 from dashscope_ft_async.cli.show import terminals
 from dashscope_ft_async.client import FineTuneClient
 from dashscope_ft_async.errors import DashScopeFTError, WaitTimeoutError
+from dashscope_ft_async.hooks import Hook
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 GET_PATIENCE = 60.0
+DAY = 86_400.0
 SILENT = logging.CRITICAL + 1
 
 
@@ -37,9 +37,11 @@ class Access:
     json: bool
     verbose: bool
 
-    def client(self) -> FineTuneClient:
+    def client(self, hooks: Iterable[Hook] = ()) -> FineTuneClient:
         """A client by these options."""
-        return FineTuneClient(base_url=self.base_url, region=self.region, workspace=self.workspace)
+        return FineTuneClient(
+            base_url=self.base_url, region=self.region, workspace=self.workspace, hooks=hooks
+        )
 
     def words(self) -> list[str]:
         """The options, to be given again."""
@@ -62,13 +64,6 @@ def seconds(_: click.Context, __: click.Parameter, value: float | None) -> float
     """Refuse what is no finite number."""
     if value is not None and not isfinite(value):
         raise click.BadParameter("must be a finite number of seconds.")
-    return value
-
-
-def no_key(_: click.Context, __: click.Parameter, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
-    """Refuse an API key where an id belongs."""
-    if any(looks_like_a_key(text) for text in ((value,) if isinstance(value, str) else value)):
-        raise click.BadParameter("an API key is no job id.")  # and is not shown in a table or a line
     return value
 
 
@@ -111,12 +106,6 @@ def patience(command: _F) -> _F:
     )(command)
 
 
-def event(name: str, job_id: str | None, **facts: object) -> None:
-    """Write one JSON line about something that is no snapshot of a job."""
-    time = datetime.now(UTC).isoformat(timespec="milliseconds")
-    write_json({"event": name, "time": time, "job_id": job_id, **facts})
-
-
 def answered(
     options: Access,
     timeout: float | None,
@@ -140,7 +129,7 @@ def answered(
         except DashScopeFTError as error:
             view.complain(console, error)
             if options.as_json:
-                event("error", job_id, exit_code=int(exit_of(error)), error=error_json(error))
+                write_event("error", job_id, exit_code=int(exit_of(error)), error=error_json(error))
             return exit_of(error)
         return Exit.SUCCEEDED
 

@@ -71,8 +71,14 @@ def brief(error: DashScopeFTError) -> str:
 class Board:
     """A row for each job, in the order in which they were given."""
 
-    def __init__(self, job_ids: Iterable[str], now: float) -> None:
-        self.rows = {job_id: Row(job_id=job_id, since=now) for job_id in job_ids}
+    def __init__(self, job_ids: Iterable[str] = (), now: float = 0.0) -> None:
+        self.rows: dict[str, Row] = {}
+        self.add(job_ids, now)
+
+    def add(self, job_ids: Iterable[str], now: float) -> None:
+        """Rows for jobs that have none."""
+        for job_id in job_ids:
+            self.rows.setdefault(job_id, Row(job_id=job_id, since=now))
 
     def seen(self, job: FineTuneJob, now: float) -> Row:
         """Note a snapshot."""
@@ -103,6 +109,11 @@ class Board:
     def exit(self) -> Exit:
         """The exit code for all waits that are over."""
         return most_serious(row.exit for row in self.rows.values() if row.exit is not None)
+
+    @property
+    def trouble(self) -> Exit:
+        """The exit code for the waits that ended in an error, whatever became of the other jobs."""
+        return most_serious(exit_of(row.error) for row in self.rows.values() if row.error is not None)
 
     def tally(self) -> str:
         """How many jobs are in which status: ``3 RUNNING, 1 FAILED``."""

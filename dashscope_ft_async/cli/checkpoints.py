@@ -14,19 +14,19 @@ from rich.table import Table
 from rich.text import Text
 
 from dashscope_ft_async.cli.access import (
+    DAY,
     Access,
     access_options,
     answered,
     ask,
-    event,
-    no_key,
     patience,
     seconds,
 )
 from dashscope_ft_async.cli.board import printable
 from dashscope_ft_async.cli.jobs import ASKS
-from dashscope_ft_async.cli.logs import DAY
+from dashscope_ft_async.cli.lines import write_event
 from dashscope_ft_async.cli.outcome import Exit
+from dashscope_ft_async.cli.targets import no_key, one_job
 from dashscope_ft_async.client import FineTuneClient
 from dashscope_ft_async.models import Checkpoint
 
@@ -36,11 +36,11 @@ def _tell(job_id: str, checkpoint: Checkpoint) -> None:
         name: value.isoformat() if isinstance(value, datetime) else value
         for name, value in attrs.asdict(checkpoint, recurse=False).items()
     }
-    event("checkpoint", job_id, checkpoint=facts)
+    write_event("checkpoint", job_id, checkpoint=facts)
 
 
 @click.command(epilog=f"Exit codes: 0 the checkpoints were read, even if there are none; {ASKS}")
-@click.argument("job_id", metavar="ID", callback=no_key)
+@one_job
 @access_options
 @patience
 def checkpoints(job_id: str, timeout: float, **access: Any) -> None:
@@ -68,7 +68,7 @@ def checkpoints(job_id: str, timeout: float, **access: Any) -> None:
     epilog="Exit codes: 0 the model is there, 2 usage, 4 timed out, 5 refused or the export failed, "
     "6 unreachable, 130 interrupted."
 )
-@click.argument("job_id", metavar="ID", callback=no_key)
+@one_job
 @click.argument("checkpoint", metavar="CHECKPOINT", callback=no_key)
 @access_options
 @click.option("--model-name", required=True, metavar="TEXT", help="Name for the model.")

@@ -14,12 +14,16 @@ from functools import partial
 from math import ceil
 
 import attrs
+import click
 from rich.console import Console
 
+from dashscope_ft_async.cli import view
+from dashscope_ft_async.cli.access import SILENT, run_to_exit
 from dashscope_ft_async.cli.board import Board, Row
-from dashscope_ft_async.cli.lines import Json
+from dashscope_ft_async.cli.follow import follow
+from dashscope_ft_async.cli.lines import Json, write_event
 from dashscope_ft_async.cli.outcome import Exit
-from dashscope_ft_async.cli.show import show
+from dashscope_ft_async.cli.show import shown
 from dashscope_ft_async.policy import PollPolicy, RetryPolicy
 from dashscope_ft_async.testing import Fault, SeenRequest, Simulator
 
@@ -81,9 +85,8 @@ class Report:
     exit: Exit
 
     def json(self) -> Json:
-        """The last line of ``demo --json``."""
+        """The facts of the last line of ``demo --json``."""
         return {
-            "event": "summary",
             "jobs": {row.job_id: row.status for row in self.rows},
             "seconds": round(self.seconds, 3),
             "requests": self.requests,
@@ -146,7 +149,8 @@ async def play(console: Console, *, as_json: bool, speed: float) -> Report:
                 finetuned_output=f"{part.model}-{part.job_id}",
             )
         with _weather(service, speed):
-            await show(client, board, console, as_json=as_json, timeout=_PATIENCE, caption=caption)
+            async with shown(board, console, as_json=as_json, caption=caption) as views:
+                await follow(client, board, board.pending, views, timeout=_PATIENCE)
         rows = list(board.rows.values())
         as_written = all(row.status == part.end[1] for row, part in zip(rows, CAST, strict=True))
         return Report(
@@ -176,3 +180,29 @@ def _weather(service: Simulator, speed: float) -> Generator[None, None, None]:
     finally:
         for handle in coming:
             handle.cancel()
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="JSON lines on stdout.")
+@click.option("--speed", type=click.FloatRange(min=0.1, max=100), default=1.0, hidden=True)
+def demo(as_json: bool, speed: float) -> None:
+    """Follow six simulated jobs through a stormy quarter of a minute.
+
+    Needs no key and no network: the service is simulated in this process, on 127.0.0.1.
+    """
+    console = Console(stderr=True)
+
+    if not as_json:
+        click.echo(INTRODUCTION)
+
+    async def run() -> Exit:
+        report = await play(console, as_json=as_json, speed=speed)
+        if as_json:
+            write_event("summary", None, **report.json())
+        else:
+            click.echo("\n".join(report.text()))
+        return report.exit
+
+    # The faults are part of the play: they are counted at the end, not logged one by one.
+    with view.logs(console, SILENT):
+        raise SystemExit(run_to_exit(run, console))

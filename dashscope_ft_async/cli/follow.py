@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import Protocol
 
@@ -11,6 +12,7 @@ from dashscope_ft_async.cli.board import Board, Row
 from dashscope_ft_async.client import FineTuneClient
 from dashscope_ft_async.errors import DashScopeFTError
 from dashscope_ft_async.models import FineTuneJob
+from dashscope_ft_async.policy import is_transient
 
 
 class View(Protocol):
@@ -22,9 +24,14 @@ class View(Protocol):
 
 
 async def follow(
-    client: FineTuneClient, board: Board, views: Sequence[View], *, timeout: float | None
+    client: FineTuneClient,
+    board: Board,
+    job_ids: Iterable[str],
+    views: Sequence[View],
+    *,
+    timeout: float | None,
 ) -> None:
-    """Wait for all jobs of `board`; a job whose wait goes wrong does not stop the others."""
+    """Wait for the ends of `job_ids`, rows of `board`; a wait that goes wrong does not stop the others."""
 
     def tell(row: Row) -> None:
         for view in views:
@@ -35,7 +42,7 @@ async def follow(
         if not job.is_terminal:
             tell(board.seen(job, time.monotonic()))
 
-    ends = client.as_completed(board.pending, timeout=timeout, on_update=on_update)
+    ends = client.as_completed(job_ids, timeout=timeout, on_update=on_update)
     async with aclosing(ends):
         async for end in ends:
             try:
@@ -45,3 +52,40 @@ async def follow(
                     raise
                 row = board.gave_up(error.job_id, error)
             tell(row)
+
+
+async def follow_all(
+    client: FineTuneClient,
+    board: Board,
+    views: Sequence[View],
+    *,
+    refresh: float,
+    trouble: Callable[[DashScopeFTError], None],
+) -> None:
+    """Follow every active job of the account, and those that come later, until cancelled.
+
+    They are looked for every `refresh` seconds; what passes of what goes wrong then is for `trouble`.
+    """
+    looked = False
+    try:
+        async with asyncio.TaskGroup() as crowd:
+            while True:
+                try:
+                    new = [job_id for job_id in await active(client) if job_id not in board.rows]
+                except DashScopeFTError as error:
+                    if not looked or not is_transient(error):
+                        raise
+                    trouble(error)
+                    new = []
+                looked = True
+                board.add(new, time.monotonic())
+                if new:
+                    crowd.create_task(follow(client, board, new, views, timeout=None))
+                await asyncio.sleep(refresh)
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None  # the command ends with one
+
+
+async def active(client: FineTuneClient) -> list[str]:
+    """Ids of the jobs that have not ended now."""
+    return [job.job_id async for job in client.iter_jobs() if not job.is_terminal]

@@ -1,7 +1,8 @@
-"""Commands about jobs that ask once: `list`, and what can be done to a job."""
+"""Commands about jobs that ask once: `get`, `list`, and what can be done to a job."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Collection
 from contextlib import aclosing
@@ -11,11 +12,13 @@ import click
 from rich.console import Console
 
 from dashscope_ft_async.cli import view
-from dashscope_ft_async.cli.access import Access, access_options, ask, event, no_key, patience
+from dashscope_ft_async.cli.access import Access, access_options, ask, patience, run_to_exit
 from dashscope_ft_async.cli.board import Board, Row, printable
-from dashscope_ft_async.cli.lines import JsonLines
-from dashscope_ft_async.cli.outcome import exit_of
+from dashscope_ft_async.cli.lines import JsonLines, write_event
+from dashscope_ft_async.cli.outcome import Exit, exit_of
+from dashscope_ft_async.cli.targets import one_job
 from dashscope_ft_async.client import FineTuneClient
+from dashscope_ft_async.errors import DashScopeFTError, WaitTimeoutError
 from dashscope_ft_async.models import FineTuneJob, JobStatus
 
 ASKS = "2 usage, 4 timed out, 5 refused, 6 unreachable, 130 interrupted."
@@ -25,6 +28,50 @@ def row_of(job: FineTuneJob) -> Row:
     """What one snapshot says, as a row."""
     ended = exit_of(job) if job.is_terminal else None
     return Row(job_id=job.job_id, since=time.monotonic(), job=job, exit=ended)
+
+
+@click.command(
+    epilog="Exit codes: 0 the job was read, whatever its status; 2 usage, 4 timed out, 5 refused, "
+    "6 unreachable, 130 interrupted. For a code by status: wait --timeout 0 ID."
+)
+@one_job
+@access_options
+@patience
+def get(job_id: str, timeout: float, **access: Any) -> None:
+    """Show one job as it is now.
+
+    The key is read from DASHSCOPE_API_KEY or ~/.dashscope/api_key. Into a pipe, or with --json, the job
+    is one JSON object on one line.
+    """
+    options = Access(**access)
+    console = Console(stderr=True)
+    board = Board([job_id], time.monotonic())
+
+    async def run() -> Exit:
+        async with options.client() as client:
+            row = await _read(client, board, job_id, timeout)
+        if row.error is not None:
+            view.complain(console, row.error)
+        if options.as_json:
+            JsonLines().tell(row)
+        elif row.job is not None:
+            Console().print(view.details(row.job))
+        return Exit.SUCCEEDED if row.error is None else exit_of(row.error)
+
+    with view.logs(console, options.log_level):
+        raise SystemExit(run_to_exit(run, console))
+
+
+async def _read(client: FineTuneClient, board: Board, job_id: str, timeout: float) -> Row:
+    now = time.monotonic()
+    try:
+        async with asyncio.timeout(timeout):
+            job = await client.get(job_id)
+    except DashScopeFTError as error:  # first: some of these are a TimeoutError as well
+        return board.gave_up(job_id, error)
+    except TimeoutError:
+        return board.gave_up(job_id, WaitTimeoutError("no answer", job_id=job_id, elapsed=timeout))
+    return board.ended(job, now) if job.is_terminal else board.seen(job, now)
 
 
 async def _listed(
@@ -89,7 +136,7 @@ def list_jobs(
 
 
 @click.command(epilog=f"Exit codes: 0 the cancel was accepted; {ASKS}")
-@click.argument("job_id", metavar="ID", callback=no_key)
+@one_job
 @access_options
 @patience
 def cancel(job_id: str, timeout: float, **access: Any) -> None:
@@ -108,7 +155,7 @@ def cancel(job_id: str, timeout: float, **access: Any) -> None:
 
 
 @click.command(epilog=f"Exit codes: 0 the job was deleted; {ASKS}")
-@click.argument("job_id", metavar="ID", callback=no_key)
+@one_job
 @access_options
 @patience
 @click.option("-y", "--yes", is_flag=True, help="Do not ask first.")
@@ -133,6 +180,6 @@ def delete(job_id: str, timeout: float, yes: bool, **access: Any) -> None:
 
 def _done(options: Access, name: str, job_id: str, words: str) -> None:
     if options.as_json:
-        event(name, job_id)
+        write_event(name, job_id)
     else:
         click.echo(f"{printable(job_id)}: {words}")

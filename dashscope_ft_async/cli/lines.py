@@ -1,6 +1,7 @@
 """Lines on stdout: JSON for programs, plain text for people whose output is no terminal.
 
-The JSON is a documented interface (docs/reference/cli.md): names are added to it, never changed.
+The JSON is a documented interface (docs/reference/cli.md): under one `SCHEMA` names are added, never
+changed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from dashscope_ft_async.errors import APIError, APIResponseValidationError, APIS
 from dashscope_ft_async.models import FineTuneJob
 
 Json = dict[str, Any]
+SCHEMA = 1
+"""Version of the lines: another number where a name goes away or means something else."""
 _ANSWERED = (APIStatusError, APIResponseValidationError)
 
 
@@ -42,22 +45,38 @@ def error_json(error: DashScopeFTError) -> Json:
 
 def row_json(row: Row, at: datetime) -> Json:
     """The line that tells what is new about one job."""
-    line: Json = {
-        "event": "update" if row.exit is None else "ended" if row.error is None else "error",
-        "time": at.isoformat(timespec="milliseconds"),
-        "job_id": row.job_id,
-        "status": None if row.job is None else row.job.status.value,
-        "exit_code": None if row.exit is None else int(row.exit),
-        "job": None if row.job is None else job_json(row.job),
-    }
+    name = "update" if row.exit is None else "ended" if row.error is None else "error"
+    line = event_json(
+        name,
+        row.job_id,
+        at,
+        status=None if row.job is None else row.job.status.value,
+        exit_code=None if row.exit is None else int(row.exit),
+        job=None if row.job is None else job_json(row.job),
+    )
     if row.error is not None:
         line["error"] = error_json(row.error)
     return line
 
 
-def write_json(line: Json) -> None:
-    """One line, at once: whoever reads a pipe wants it now, and ASCII survives every locale."""
-    click.echo(json.dumps(line, default=str))
+def event_json(name: str, job_id: str | None, at: datetime, **facts: object) -> Json:
+    """What every line has, and its own facts behind it."""
+    time = at.isoformat(timespec="milliseconds")
+    return {"schema": SCHEMA, "event": name, "time": time, "job_id": job_id, **facts}
+
+
+def text_of(line: Json) -> str:
+    """As JSON, in ASCII: it survives every locale."""
+    return json.dumps(line, default=str)
+
+
+def write_event(name: str, job_id: str | None, **facts: object) -> None:
+    """Write a line about something that is no snapshot of a job."""
+    _write(event_json(name, job_id, datetime.now(UTC), **facts))
+
+
+def _write(line: Json) -> None:
+    click.echo(text_of(line))  # which flushes: whoever reads a pipe wants it now
 
 
 class JsonLines:
@@ -65,7 +84,7 @@ class JsonLines:
 
     def tell(self, row: Row) -> None:
         """Write what is new."""
-        write_json(row_json(row, datetime.now(UTC)))
+        _write(row_json(row, datetime.now(UTC)))
 
 
 class PlainLines:
@@ -73,9 +92,10 @@ class PlainLines:
 
     def __init__(self, board: Board) -> None:
         self._started = time.monotonic()
-        self._width = max(len(row.name) for row in board.rows.values())
+        self._board = board
 
     def tell(self, row: Row) -> None:
         """Write what is new."""
         after = time.monotonic() - self._started
-        click.echo(f"{after:6.1f} s  {row.name:{self._width}}  {row.status:9}  {row.result}".rstrip())
+        width = max(len(each.name) for each in self._board.rows.values())
+        click.echo(f"{after:6.1f} s  {row.name:{width}}  {row.status:9}  {row.result}".rstrip())

@@ -11,20 +11,19 @@ import click
 
 from dashscope_ft_async._tail import PAGE_LINES, Tail
 from dashscope_ft_async.cli.access import (
+    DAY,
     GET_PATIENCE,
     Access,
     access_options,
     answered,
-    event,
-    no_key,
     seconds,
 )
 from dashscope_ft_async.cli.board import printable
 from dashscope_ft_async.cli.jobs import ASKS
+from dashscope_ft_async.cli.lines import write_event
 from dashscope_ft_async.cli.outcome import Exit
+from dashscope_ft_async.cli.targets import one_job
 from dashscope_ft_async.client import FineTuneClient
-
-DAY = 86_400.0
 
 
 async def _so_far(client: FineTuneClient, job_id: str, after: int) -> AsyncGenerator[str, None]:
@@ -39,7 +38,7 @@ async def _so_far(client: FineTuneClient, job_id: str, after: int) -> AsyncGener
 
 
 @click.command(epilog=f"Exit codes: 0 the log was read, with --follow to its end; {ASKS}")
-@click.argument("job_id", metavar="ID", callback=no_key)
+@one_job
 @access_options
 @click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")
 @click.option(
@@ -74,7 +73,7 @@ def logs(job_id: str, follow: bool, after: int, timeout: float | None, **access:
             async for line in lines:
                 number += 1
                 if options.as_json:
-                    event("log", job_id, number=number, line=line)
+                    write_event("log", job_id, number=number, line=line)
                 else:
                     click.echo(printable(line))
 

@@ -70,9 +70,9 @@ def most_serious(exits: Iterable[Exit]) -> Exit:
     return min(exits, key=_MOST_SERIOUS_FIRST.index, default=Exit.SUCCEEDED)
 
 
-def go_on_line(options: Iterable[str], pending: Iterable[str]) -> str:
-    """The command, quoted for a shell, that goes on waiting for the jobs that had not ended."""
+def go_on_line(command: str, options: Iterable[str], pending: Iterable[str]) -> str:
+    """`command` again, quoted for a shell, for the jobs that had not ended."""
     ids = list(pending)
     # An id that looks like an option was given behind `--`, and must be again.
     divider = ["--"] if any(job_id.startswith("-") for job_id in ids) else []
-    return shlex.join(["dashscope-ft", "wait", *options, *divider, *ids])
+    return shlex.join(["dashscope-ft", command, *options, *divider, *ids])

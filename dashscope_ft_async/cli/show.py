@@ -1,19 +1,19 @@
-"""Which views there are, and following jobs in them."""
+"""Which views there are where our output goes."""
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import attrs
 from rich.console import Console
 
 from dashscope_ft_async.cli.board import Board
-from dashscope_ft_async.cli.follow import View, follow
+from dashscope_ft_async.cli.follow import View
 from dashscope_ft_async.cli.lines import JsonLines, PlainLines
 from dashscope_ft_async.cli.view import Complaints, live
-from dashscope_ft_async.client import FineTuneClient
 
 
 @attrs.frozen
@@ -42,26 +42,23 @@ class Terminals:
 def terminals() -> Terminals:
     """As they are now. Not what rich thinks: FORCE_COLOR must not turn a pipe into a screen."""
     dumb = Console(stderr=True).is_dumb_terminal
-    return Terminals(sys.stdout.isatty(), sys.stderr.isatty() and not dumb)
+    # Some CI services give their jobs a terminal, and then keep every frame of a table in a log.
+    ci = os.environ.get("CI", "").lower() not in ("", "0", "false")
+    return Terminals(sys.stdout.isatty(), sys.stderr.isatty() and not dumb and not ci)
 
 
-async def show(
-    client: FineTuneClient,
-    board: Board,
-    console: Console,
-    *,
-    as_json: bool,
-    timeout: float | None,
-    caption: Callable[[], str] = str,
-) -> None:
-    """Follow the jobs of `board` in the views that fit where our output goes."""
-    shown = terminals().views(json=as_json)
+@asynccontextmanager
+async def shown(
+    board: Board, console: Console, *, as_json: bool, caption: Callable[[], str] = str
+) -> AsyncGenerator[list[View], None]:
+    """The views of `board` that fit where our output goes."""
+    fitting = terminals().views(json=as_json)
     views: list[View] = [Complaints(console)]
-    if shown.json:
+    if fitting.json:
         views.append(JsonLines())
-    if shown.plain:
+    if fitting.plain:
         views.append(PlainLines(board))
     async with AsyncExitStack() as stack:
-        if shown.live:
+        if fitting.live:
             await stack.enter_async_context(live(console, board, caption))
-        await follow(client, board, views, timeout=timeout)
+        yield views

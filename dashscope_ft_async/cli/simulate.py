@@ -7,7 +7,8 @@ import asyncio
 import click
 from rich.console import Console
 
-from dashscope_ft_async.cli.access import event, run_to_exit
+from dashscope_ft_async.cli.access import run_to_exit
+from dashscope_ft_async.cli.lines import write_event
 from dashscope_ft_async.cli.outcome import Exit
 from dashscope_ft_async.cli.show import terminals
 from dashscope_ft_async.testing import Simulator
@@ -28,7 +29,7 @@ def simulate(as_json: bool, jobs: int) -> None:
             for _ in range(jobs):
                 service.add_job()
             if as_json or not terminals().stdout:
-                event("simulating", None, base_url=service.base_url)
+                write_event("simulating", None, base_url=service.base_url)
             else:
                 click.echo(service.base_url)
             click.echo("Ctrl-C ends it.", err=True)

@@ -10,6 +10,7 @@ from dashscope_ft_async._checks import checked
 from dashscope_ft_async._crowd import OnUpdate, follow
 from dashscope_ft_async._text import shown
 from dashscope_ft_async._watch import Wait
+from dashscope_ft_async._wire import job_id_of
 from dashscope_ft_async.client.core import DAY, Core, Watchable
 from dashscope_ft_async.errors import (
     ConfigurationError,
@@ -201,6 +202,18 @@ class Waits(Core):
                 yield Waiting(wait)
             finally:
                 wait.ended.cancel()  # nothing drives it any more
+
+    def next_poll(self, job: str | FineTuneJob) -> float | None:
+        """Seconds until the waits of this client look at the job again.
+
+        0 while they are looking, or are held back by throttling; `None` where nobody waits for it. A page
+        of the list may show it earlier.
+
+        Raises:
+            ConfigurationError: a bad id.
+        """
+        job_id = job_id_of(job)
+        return None if self._hub is None else self._hub.next_look(job_id)
 
     async def resume(
         self, state: WatchState, *, poll: PollPolicy | None = None, on_update: OnUpdate | None = None

@@ -1,0 +1,92 @@
+"""The record of a wait: a file of JSON lines with all that a pipe would get, and every request besides."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from math import isfinite
+from typing import TextIO
+
+import click
+from rich.console import Console
+
+from dashscope_ft_async.cli.board import Row, brief, printable
+from dashscope_ft_async.cli.lines import Json, event_json, row_json, text_of
+from dashscope_ft_async.errors import DashScopeFTError
+from dashscope_ft_async.hooks import Event, RequestFinished, Retrying, Throttled
+
+
+class Record:
+    """A view and a hook in one. A file that cannot be written any more ends the record, and no wait."""
+
+    def __init__(self, file: TextIO, console: Console) -> None:
+        self._file: TextIO | None = file
+        self._console = console
+
+    def tell(self, row: Row) -> None:
+        """Write what is new about a job."""
+        self._write(row_json(row, datetime.now(UTC)))
+
+    def __call__(self, event: Event) -> None:
+        """Write what happened on the way to the service."""
+        line = event_line(event, datetime.now(UTC))
+        if line is not None:
+            self._write(line)
+
+    def _write(self, line: Json) -> None:
+        if self._file is None:
+            return
+        try:
+            print(text_of(line), file=self._file, flush=True)
+        except OSError as error:
+            self._file = None
+            self._console.print(f"error: the record ends here: {error.strerror}", soft_wrap=True)
+
+
+def event_line(event: Event, at: datetime) -> Json | None:
+    """The line for an event of the client; `None` for those that rows tell better."""
+    match event:
+        case RequestFinished():
+            return event_json(
+                "request",
+                event.job_id,
+                at,
+                method=event.method,
+                template=event.template,
+                seconds=round(event.seconds, 6),
+                http_status=event.status,
+                error=event.error,
+            )
+        case Retrying():
+            error = event.error
+            told = brief(error) if isinstance(error, DashScopeFTError) else type(error).__name__
+            return event_json(
+                "retrying",
+                event.job_id,
+                at,
+                attempt=event.attempt,
+                seconds=round(event.seconds, 6),
+                reason=printable(told),
+            )
+        case Throttled():
+            return event_json(
+                "throttled",
+                None,
+                at,
+                seconds=round(event.seconds, 6),
+                rate=round(event.rate, 3) if isfinite(event.rate) else None,
+                pages=event.pages,
+            )
+        case _:
+            return None
+
+
+def record_file(_: click.Context, __: click.Parameter, path: str | None) -> TextIO | None:
+    """Open the record, to be gone on with; whoever cannot is told before any request."""
+    if path is None:
+        return None
+    try:
+        return click.get_current_context().with_resource(
+            open(path, "a", encoding="ascii")  # noqa: PTH123 - closed by the context
+        )
+    except OSError as error:
+        raise click.BadParameter(f"{path}: {error.strerror}") from None

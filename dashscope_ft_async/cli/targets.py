@@ -1,0 +1,86 @@
+"""Which jobs a command is about: those named, those named on stdin, or all that are active."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar, cast
+
+import attrs
+import click
+
+from dashscope_ft_async._text import looks_like_a_key
+from dashscope_ft_async.cli.follow import active
+from dashscope_ft_async.client import FineTuneClient
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+STDIN = "-"
+
+
+def no_key(_: click.Context, __: click.Parameter, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    """Refuse an API key where an id belongs."""
+    if any(looks_like_a_key(text) for text in ((value,) if isinstance(value, str) else value)):
+        raise click.BadParameter("an API key is no job id.")  # and is not shown in a table or a line
+    return value
+
+
+def one_job(command: _F) -> _F:
+    """The argument of a command about one job: ``job_id``."""
+    return click.argument("job_id", metavar="ID", callback=no_key)(command)
+
+
+def many_jobs(command: _F) -> _F:
+    """The arguments of a command about many jobs: ``job_ids`` and ``every``, for `Targets`."""
+    ids = click.argument("job_ids", metavar="[ID...]", nargs=-1, callback=_with_stdin)
+    return click.option("--all", "every", is_flag=True, help="Every active job of the account.")(
+        ids(command)
+    )
+
+
+@attrs.frozen
+class Targets:
+    """The jobs that were asked for."""
+
+    ids: Sequence[str] | None
+    """`None` where none were asked for; there may be none on stdin."""
+    every: bool
+
+    def __attrs_post_init__(self) -> None:
+        if self.every == (self.ids is not None):
+            raise click.UsageError("give one of: ids, - for ids on stdin, --all.")
+
+    async def find(self, client: FineTuneClient) -> Sequence[str]:
+        """Their ids; with ``--all`` those of the jobs that have not ended now."""
+        return await active(client) if self.ids is None else self.ids
+
+
+def _with_stdin(
+    context: click.Context, parameter: click.Parameter, given: Sequence[str]
+) -> Sequence[str] | None:
+    if not given:
+        return None
+    ids: list[str] = []
+    try:
+        for text in given:
+            ids.extend(ids_of(sys.stdin) if text == STDIN else [text])
+    except UnicodeDecodeError:
+        raise click.BadParameter("stdin is no text.") from None
+    return no_key(context, parameter, tuple(ids))
+
+
+def ids_of(lines: Iterable[str]) -> Iterator[str]:
+    """The ids on `lines`: words, or the ``job_id`` of each line of our own JSON."""
+    for number, line in enumerate(lines, 1):
+        if not line.lstrip().startswith("{"):
+            yield from line.split()
+            continue
+        try:
+            found: object = json.loads(line)
+        except ValueError:
+            found = None
+        job_id = cast("dict[str, object]", found).get("job_id") if isinstance(found, dict) else None
+        if not isinstance(job_id, str):
+            raise click.BadParameter(f"line {number} of stdin is JSON without the job_id of a job.")
+        yield job_id

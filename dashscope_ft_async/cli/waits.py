@@ -1,0 +1,167 @@
+"""The commands that follow jobs: `wait` for scripts, `watch` for people."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, NoReturn, TextIO, TypeVar
+
+import attrs
+import click
+from rich.console import Console
+
+from dashscope_ft_async.cli import view
+from dashscope_ft_async.cli.access import DAY, Access, access_options, run_to_exit, seconds
+from dashscope_ft_async.cli.board import Board
+from dashscope_ft_async.cli.follow import View, follow, follow_all
+from dashscope_ft_async.cli.outcome import Exit, go_on_line
+from dashscope_ft_async.cli.record import Record, record_file
+from dashscope_ft_async.cli.show import shown
+from dashscope_ft_async.cli.targets import Targets, many_jobs
+from dashscope_ft_async.client import FineTuneClient
+from dashscope_ft_async.errors import DashScopeFTError
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def _record_option(command: _F) -> _F:
+    return click.option(
+        "--record",
+        metavar="FILE",
+        callback=record_file,
+        help="Append what happens to FILE as JSON lines, every request included.",
+    )(command)
+
+
+@attrs.frozen
+class Following:
+    """A command that follows jobs, around the way in which it does."""
+
+    command: str
+    targets: Targets
+    options: Access
+    record: TextIO | None
+    console: Console = attrs.field(init=False, factory=partial(Console, stderr=True))
+
+    def run(
+        self,
+        how: Callable[[FineTuneClient, Board, Sequence[View]], Awaitable[Exit]],
+        again: Iterable[str],
+        *,
+        endless: bool = False,
+    ) -> NoReturn:
+        """Follow, show what came of it, and end the command.
+
+        After Ctrl-C it is to go on with the options `again`, for the jobs that had not ended or, where
+        it is `endless`, as it began.
+        """
+        board = Board()
+        recorder = [] if self.record is None else [Record(self.record, self.console)]
+
+        async def follow_them() -> Exit:
+            async with (
+                self.options.client(recorder) as client,
+                shown(board, self.console, as_json=self.options.as_json) as views,
+            ):
+                return await how(client, board, [*views, *recorder])
+
+        with view.logs(self.console, self.options.log_level):
+            code = run_to_exit(follow_them, self.console)
+        if board.rows and not self.options.as_json:
+            Console().print(view.final_table(board))
+        left = [] if endless else board.pending
+        if code is Exit.INTERRUPTED and (left or endless):
+            recorded = [] if self.record is None else ["--record", self.record.name]
+            words = [*self.options.words(), *again, *recorded]
+            click.echo(f"Interrupted; the jobs go on. To {self.command} on:", err=True)
+            click.echo(f"  {go_on_line(self.command, words, left)}", err=True)
+        raise SystemExit(code)
+
+    def complain(self, error: DashScopeFTError) -> None:
+        """Tell of an error that ends nothing."""
+        view.complain(self.console, error)
+
+
+@click.command(
+    epilog="Exit codes: 0 all SUCCEEDED, 1 one FAILED, 2 usage, 3 one CANCELED, 4 timed out, 5 refused, "
+    "6 unreachable, 130 interrupted. Of several, the first in the order 1, 3, 2, 5, 6, 4."
+)
+@many_jobs
+@access_options
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    callback=seconds,
+    metavar="SECONDS",
+    help="Give up after so many seconds, 86400 by default; 0 asks once.",
+)
+@click.option("--no-timeout", is_flag=True, help="Never give up.")
+@_record_option
+def wait(
+    job_ids: Sequence[str] | None,
+    every: bool,
+    timeout: float | None,
+    no_timeout: bool,
+    record: TextIO | None,
+    **access: Any,
+) -> None:
+    """Wait until all jobs have ended.
+
+    ID may be - for ids on stdin: words, or the JSON lines of this command, such as those of list. With
+    --all it is every job of the account that is active now.
+
+    The key is read from DASHSCOPE_API_KEY or ~/.dashscope/api_key. On a terminal the jobs are shown
+    live; into a pipe, or with --json, every change is one JSON object per line. Interrupting touches
+    no job.
+    """
+    if no_timeout and timeout is not None:
+        raise click.UsageError("--timeout and --no-timeout exclude each other.")
+    limit = None if no_timeout else DAY if timeout is None else timeout
+    following = Following("wait", Targets(job_ids, every), Access(**access), record)
+
+    async def to_the_end(client: FineTuneClient, board: Board, views: Sequence[View]) -> Exit:
+        board.add(await following.targets.find(client), time.monotonic())
+        if not board.rows:
+            click.echo("No jobs to wait for.", err=True)
+        await follow(client, board, board.pending, views, timeout=limit)
+        return board.exit
+
+    again = ["--no-timeout"] if no_timeout else [] if timeout is None else ["--timeout", f"{timeout:.15g}"]
+    following.run(to_the_end, again)
+
+
+@click.command(
+    epilog="Exit codes: 0 all have ended, in whichever way; 2 usage, 5 refused, 6 unreachable, "
+    "130 interrupted, which is how watch --all ends."
+)
+@many_jobs
+@access_options
+@click.option(
+    "--refresh",
+    type=click.FloatRange(min=0, min_open=True),
+    callback=seconds,
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="With --all: look for new jobs so often.",
+)
+@_record_option
+def watch(
+    job_ids: Sequence[str] | None, every: bool, refresh: float, record: TextIO | None, **access: Any
+) -> None:
+    """Show jobs as they change, until all have ended.
+
+    As wait, but it never gives up, and how the jobs end does not matter to its exit code. With --all it
+    also takes in the jobs that come later, and goes on until Ctrl-C.
+    """
+    following = Following("watch", Targets(job_ids, every), Access(**access), record)
+
+    async def on_and_on(client: FineTuneClient, board: Board, views: Sequence[View]) -> Exit:
+        if every:
+            await follow_all(client, board, views, refresh=refresh, trouble=following.complain)
+        board.add(await following.targets.find(client), time.monotonic())
+        await follow(client, board, board.pending, views, timeout=None)
+        return board.trouble
+
+    following.run(on_and_on, ["--refresh", f"{refresh:.15g}", "--all"] if every else [], endless=every)

@@ -173,7 +173,7 @@ def page(wheel: dict[str, bytes]) -> str:
 
 def test_the_page_on_a_package_index_has_no_link_that_leads_nowhere(page: str, metadata: Message) -> None:
     assert metadata["Description-Content-Type"] == "text/markdown"
-    assert page.startswith("# dashscope-ft-async\n")
+    assert page.startswith("# dashscope-ft-async\n\nFine-tuning jobs")
     assert re.findall(r"\]\((?!https?:)[^)]*\)", page) == []
     assert "![" not in page
 

@@ -24,7 +24,7 @@ from docs_parts import DOCS, PARTS, with_part
 from tests.test_architecture import DOORS, FLOORS
 
 ROOT = DOCS.parent
-TEXTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")])
+TEXTS = sorted([*ROOT.glob("README*.md"), ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")])
 
 
 def name_of(path: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import threading
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
@@ -85,3 +86,9 @@ def run(*args: str, stdin: str | None = None) -> Result:
 
 def lines_of(text: str) -> list[Json]:
     return [json.loads(line) for line in text.splitlines()]
+
+
+def process_of(*args: str) -> list[str]:
+    """The command as a process. Ctrl-C reaches it also where the tests were started without one."""
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    return [sys.executable, "-c", f"{code}; from _dashscope_ft import main; main()", *args]

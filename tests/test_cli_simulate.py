@@ -3,18 +3,16 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 
 import pytest
 
-from tests.cli_world import lines_of, run, use_quick_client
+from tests.cli_world import lines_of, process_of, run, use_quick_client
 
 
 def test_simulate_serves_until_it_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     use_quick_client(monkeypatch)
-    code = "from dashscope_ft_async.cli import main; main()"
     with subprocess.Popen(
-        [sys.executable, "-c", code, "simulate", "--jobs", "2"],
+        process_of("simulate", "--jobs", "2"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

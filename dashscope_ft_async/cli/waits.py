@@ -57,7 +57,7 @@ class Following:
         After Ctrl-C it is to go on with the options `again`, for the jobs that had not ended or, where
         it is `endless`, as it began.
         """
-        board, health = Board(whole=self.targets.every), Health(time.monotonic)
+        board, health = Board(whole=self.targets.ids is None), Health(time.monotonic)
         recorder = [] if self.record is None else [Record(self.record, self.console)]
 
         async def follow_them() -> Exit:

@@ -183,6 +183,7 @@ def test_of_a_whole_account_the_place_in_line_is_told_by_the_order_of_creation()
         "ft-d": ["4th", "of", "4", "in", "line"],
         "ft-e": [],
     }
+    assert line_of(shown(board, 38), "ft-a")[3:] == ["3rd", "of", "4"]
 
 
 def test_of_some_jobs_of_an_account_no_place_is_known() -> None:

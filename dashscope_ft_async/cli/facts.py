@@ -68,7 +68,7 @@ class Facts:
     def place(self, row: Row) -> str:
         """Its place in the line of jobs that wait to be trained, where that is known."""
         place = self.places.get(row.job_id)
-        return "" if place is None else f"{ordinal(place)} of {len(self.places)} in line"
+        return "" if place is None else f"{ordinal(place)} of {len(self.places)}"
 
     def next(self, row: Row) -> str:
         """When it is looked at again."""

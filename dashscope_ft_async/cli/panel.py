@@ -26,7 +26,7 @@ def panel(facts: Facts, row: Row, width: int, height: int, pen: Pen) -> list[Tex
         ("name", facts.name(row), ""),
         ("model", row.model, ""),
         ("status", _status(row, facts.time(row)), status_style(row)),
-        ("in line", facts.place(row).removesuffix(" in line"), ""),
+        ("in line", facts.place(row), ""),
         ("tokens", facts.tokens(row), ""),
         ("checkpoints", row.checkpoints.replace("/", " of "), ""),
         ("loss", _loss(facts, row, pen), "bold"),

@@ -107,7 +107,9 @@ def _progress(
         return
     place = facts.place(row)
     if place and names:  # then LOSS is one of them
-        yield Text(pen.cell(place, _span(given, [name for name in names if name != "NEXT"])), "cyan")
+        room = _span(given, [name for name in names if name != "NEXT"])
+        in_line = f"{place} in line"
+        yield Text(pen.cell(in_line if len(in_line) <= room else place, room), "cyan")
         names = [name for name in names if name == "NEXT"]
     for name in names:
         if name == "LOSS":

@@ -220,7 +220,7 @@ def place_of(
     there = None
     if url is None:
         there = _found(region or None, env, REGION_VARIABLES) or Found(DEFAULT_REGION, Origin("default"))
-        url = Found(_region_url(there.value, ours and ours.value), there.origin)
+        url = Found(_region_url(there.value, None if ours is None else ours.value), there.origin)
     normalised = _normalised(url.value, allow_insecure_http=allow_insecure_http)
     return Place(base_url=Found(normalised, url.origin), region=there, workspace=ours)
 

@@ -13,6 +13,7 @@ from dashscope_ft_async._version import __version__
 from dashscope_ft_async.cli.checkpoints import checkpoints, export
 from dashscope_ft_async.cli.create import create
 from dashscope_ft_async.cli.demo import demo
+from dashscope_ft_async.cli.doctor import doctor
 from dashscope_ft_async.cli.jobs import cancel, delete, get, list_jobs
 from dashscope_ft_async.cli.logs import logs
 from dashscope_ft_async.cli.outcome import Exit
@@ -56,6 +57,7 @@ for _command in (
     create,
     checkpoints,
     export,
+    doctor,
     simulate,
     demo,
 ):

@@ -1,0 +1,129 @@
+"""Looking at the way to a host, one step after the other. Nothing of it ever knows the key."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import re
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http.client import parse_headers
+from urllib.parse import quote, urlsplit
+
+from dashscope_ft_async._version import __version__
+from dashscope_ft_async.cli.checks import Check, Verdict, failed, of_certificate, of_clock, of_dns, skipped
+
+_EYEBALLS = 0.25
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})[ \r]")
+
+
+async def resolved(host: str, port: int) -> list[str]:
+    """The addresses of `host`; raises `OSError`.
+
+    The loop's own look-up would keep the process until name servers that do not answer are given up.
+    """
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[list[str]] = loop.create_future()
+
+    def tell(settle: Callable[[], None]) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(lambda: None if answer.done() else settle())
+
+    def look() -> None:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            refused = error
+            tell(lambda: answer.set_exception(refused))
+        else:
+            addresses = [str(address[0]) for *_, address in found]
+            tell(lambda: answer.set_result(addresses))
+
+    threading.Thread(target=look, daemon=True).start()
+    return await answer
+
+
+class Probe:
+    """One connection to the host of a base URL, made step by step.
+
+    A step raises what the network raises: `OSError`, which TLS errors are too.
+    """
+
+    def __init__(self, base_url: str) -> None:
+        parts = urlsplit(base_url)
+        self.host = parts.hostname or ""
+        self._tls = parts.scheme == "https"
+        self._port = parts.port or (443 if self._tls else 80)
+        self._path = f"{quote(parts.path, safe='/%')}/fine-tunes"
+        self._authority = parts.netloc.encode("idna").decode()
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self.clock = skipped("clock", "nothing to compare it with")
+        """How our clock stands to the server's, once `ask` has had an answer."""
+
+    async def resolve(self) -> Check:
+        """Look its name up."""
+        return of_dns(self.host, await resolved(self.host, self._port))
+
+    async def connect(self) -> Check:
+        """Open a connection, as the client does."""
+        self._reader, self._writer = await asyncio.open_connection(
+            self.host, self._port, happy_eyeballs_delay=_EYEBALLS
+        )
+        address, port = self._writer.get_extra_info("peername")[:2]
+        return Check("tcp", Verdict.OK, f"connected to {address}, port {port}")
+
+    async def secure(self) -> Check:
+        """Begin TLS; the certificate is verified as the client does."""
+        if not self._tls:
+            return skipped("tls", "the base URL is plain http")
+        assert self._writer is not None  # noqa: S101 - `connect` came before
+        await self._writer.start_tls(ssl.create_default_context(), server_hostname=self.host)
+        secured: ssl.SSLObject = self._writer.get_extra_info("ssl_object")
+        certificate = secured.getpeercert() or {}
+        return of_certificate(self.host, secured.version() or "TLS", certificate, datetime.now(UTC))
+
+    async def ask(self) -> Check:
+        """Send a request without a key: any answer will do."""
+        assert self._reader is not None  # noqa: S101 - `connect` came before
+        assert self._writer is not None  # noqa: S101
+        began = datetime.now(UTC)
+        lines = (
+            f"HEAD {self._path} HTTP/1.1",
+            f"Host: {self._authority}",
+            f"User-Agent: dashscope-ft-async/{__version__}",
+            "Accept: application/json",
+            "Connection: close",
+        )
+        self._writer.write("".join(f"{line}\r\n" for line in (*lines, "")).encode("ascii"))
+        try:
+            head = await self._reader.readuntil(b"\r\n\r\n")
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            head = b""
+        ended = datetime.now(UTC)
+        status = _STATUS_LINE.match(head)
+        if status is None:
+            return failed("http", "no HTTP answer", "Check scheme and port of the base URL.")
+        self.clock = of_clock(_date_in(head), began, ended)
+        return Check("http", Verdict.OK, f"answers: HTTP {int(status[1])} to a request without a key")
+
+    async def close(self) -> None:
+        """Cut the connection, whatever state it is in."""
+        if self._writer is not None:
+            self._writer.transport.abort()
+            with suppress(OSError):
+                await self._writer.wait_closed()
+
+
+def _date_in(head: bytes) -> datetime | None:
+    date = parse_headers(io.BytesIO(head.partition(b"\r\n")[2])).get("Date")
+    try:
+        found = parsedate_to_datetime(date or "")
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)

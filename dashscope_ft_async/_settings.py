@@ -240,7 +240,8 @@ def key_of(given: Secret | None, env: Mapping[str, str]) -> Found[Secret]:
             "no API key: set DASHSCOPE_API_KEY, or store it in ~/.dashscope/api_key; "
             f"a program may also pass api_key=.{named}"
         )
-    _check_header("api_key", key.value.reveal())
+    place = f" (from {key.origin.name})" if key.origin.name else ""
+    _check_header(f"api_key{place}", key.value.reveal())
     return key
 
 

@@ -419,8 +419,7 @@ def test_a_secret_is_told_on_request_only() -> None:
 def test_the_place_says_who_named_it(
     arguments: dict[str, Any], environ: dict[str, str], expected: tuple[str, str, str | None]
 ) -> None:
-    names = ("base_url", "region", "workspace")
-    place = place_of(*(arguments.get(name) for name in names), environ)
+    place = place_of(arguments.get("base_url"), arguments.get("region"), None, environ)
     origin = place.base_url.origin
     region = None if place.region is None else place.region.value
 

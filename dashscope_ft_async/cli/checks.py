@@ -30,7 +30,6 @@ from dashscope_ft_async.errors import (
     AuthenticationError,
     ConfigurationError,
     DashScopeFTError,
-    EndpointNotFoundError,
     NotFoundError,
     RateLimitError,
 )
@@ -268,9 +267,9 @@ def _about_answer(error: DashScopeFTError, place: Place) -> str:
     match error:
         case AuthenticationError():
             return f"The key is wrong, or of another region, since a key is valid in one only: {elsewhere}"
-        case EndpointNotFoundError():
-            return f"Fine-tuning is not offered there: check the base URL, or {elsewhere}"
+        case NotFoundError(code=str(code)) if code.lower().startswith("workspace"):
+            return "Check the workspace: a key sees those of its own account and region."
         case NotFoundError():
-            return "Check the workspace and the base URL."
+            return f"Fine-tuning is not offered there: check the base URL, or {elsewhere}"
         case _:
             return error.advice

@@ -11,6 +11,7 @@ import click
 
 from dashscope_ft_async._version import __version__
 from dashscope_ft_async.cli.checkpoints import checkpoints, export
+from dashscope_ft_async.cli.completion import completion
 from dashscope_ft_async.cli.create import create
 from dashscope_ft_async.cli.demo import demo
 from dashscope_ft_async.cli.doctor import doctor
@@ -60,5 +61,6 @@ for _command in (
     doctor,
     simulate,
     demo,
+    completion,
 ):
     dashscope_ft.add_command(_command)

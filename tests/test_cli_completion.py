@@ -162,7 +162,7 @@ def test_completing_reads_no_stdin_and_leaves_no_file(server: Service, tmp_path:
 def test_checkpoints_are_those_of_the_job(server: Service) -> None:
     job_id = server.add_job([(0, "RUNNING"), (0.001, "SUCCEEDED")])
     lines = completed("export", "--base-url", server.url, job_id, "check")
-    assert lines == ["plain", "checkpoint-100", "PENDING", "plain", "checkpoint-50", "PENDING"]
+    assert lines == ["plain", "checkpoint-100", "SUCCEEDED", "plain", "checkpoint-50", "PENDING"]
 
 
 def test_regions_are_the_known_ones() -> None:

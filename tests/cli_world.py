@@ -12,9 +12,11 @@ from typing import Any, TypeVar
 
 import pytest
 from click.testing import CliRunner, Result
+from jsonschema import Draft202012Validator
 
 from dashscope_ft_async import FineTuneClient, PollPolicy, RetryPolicy
 from dashscope_ft_async.cli import access, commands
+from dashscope_ft_async.cli.schema import schema_text
 from dashscope_ft_async.testing import Simulator
 from tests.conftest import KEY
 
@@ -98,5 +100,13 @@ def run(*args: str, stdin: str | None = None) -> Result:
     return result
 
 
+_STRICT = Draft202012Validator({**json.loads(schema_text()), "unevaluatedProperties": False})
+"""The schema of the lines; here a name that it does not tell is an error."""
+
+
 def lines_of(text: str) -> list[Json]:
-    return [json.loads(line) for line in text.splitlines()]
+    """The lines that a command wrote, each as the schema says."""
+    lines = [json.loads(line) for line in text.splitlines()]
+    for line in lines:
+        _STRICT.validate(line)
+    return lines

@@ -18,6 +18,7 @@ from dashscope_ft_async.cli.doctor import doctor
 from dashscope_ft_async.cli.jobs import cancel, delete, get, list_jobs
 from dashscope_ft_async.cli.logs import logs
 from dashscope_ft_async.cli.outcome import Exit
+from dashscope_ft_async.cli.schema import schema
 from dashscope_ft_async.cli.simulate import simulate
 from dashscope_ft_async.cli.waits import wait, watch
 
@@ -62,5 +63,6 @@ for _command in (
     simulate,
     demo,
     completion,
+    schema,
 ):
     dashscope_ft.add_command(_command)

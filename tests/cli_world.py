@@ -100,7 +100,7 @@ def run(*args: str, stdin: str | None = None) -> Result:
     return result
 
 
-_STRICT = Draft202012Validator({**json.loads(schema_text()), "unevaluatedProperties": False})
+_STRICT: Any = Draft202012Validator({**json.loads(schema_text()), "unevaluatedProperties": False})
 """The schema of the lines; here a name that it does not tell is an error."""
 
 

@@ -20,7 +20,7 @@ from dashscope_ft_async import FineTuneClient
 from dashscope_ft_async.cli import access, doctor
 from dashscope_ft_async.cli.checks import Verdict, of_clock
 from dashscope_ft_async.cli.show import Terminals
-from dashscope_ft_async.testing import Fault
+from dashscope_ft_async.testing import Fault, Simulator
 from tests.cli_world import Json, Service, elsewhere, lines_of, run, serving, use_quick_client
 from tests.conftest import KEY
 
@@ -132,9 +132,8 @@ def test_a_key_file_that_others_can_read_is_a_warning(
 )
 def test_a_key_of_another_shape_is_a_warning(key: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DASHSCOPE_API_KEY", key)
-    with serving() as server:
-        server.simulator._api_key = None
-        check = examined("--base-url", server.url)["key"]
+    with elsewhere(Simulator()) as service:
+        check = examined("--base-url", service.base_url)["key"]
     assert check["verdict"] == "warning"
     assert said in check["text"] + check["advice"]
 
@@ -413,7 +412,10 @@ def test_what_the_service_says_to_the_key_is_told(
 def test_of_the_regions_only_others_are_worth_a_try(
     server: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dashscope_ft_async._settings._region_url", lambda *_: server.url)
+    def here(*_: object) -> str:
+        return server.url
+
+    monkeypatch.setattr("dashscope_ft_async._settings._region_url", here)
     monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-wrong-and-secret")
     advice = examined("--region", "cn-beijing", code=5)["access"]["advice"]
     assert "--region ap-southeast-1" in advice

@@ -117,4 +117,5 @@ def test_a_line_that_is_otherwise_is_found(bad: str) -> None:
 
 
 def test_readers_of_this_version_take_lines_with_more_names() -> None:
-    Draft202012Validator(WRITTEN).validate(json.loads(line("deleted", by="me")))
+    reader: Any = Draft202012Validator(WRITTEN)
+    reader.validate(json.loads(line("deleted", by="me")))

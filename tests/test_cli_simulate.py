@@ -3,7 +3,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
 
@@ -15,7 +15,7 @@ from tests.cli_world import lines_of, run, serving, use_quick_client
 
 
 @contextmanager
-def simulating(*args: str) -> Iterator[str]:
+def simulating(*args: str) -> Generator[str, None, None]:
     """Where it listens; at the end Ctrl-C, which leaves no traceback."""
     code = "from dashscope_ft_async.cli import main; main()"
     with subprocess.Popen(

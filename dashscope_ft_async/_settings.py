@@ -213,15 +213,16 @@ def place_of(
         raise ConfigurationError("give base_url or region, not both: each names a host.")
     ours = _found(workspace or None, env, WORKSPACE_VARIABLES)
     if ours is not None:
-        _check_header("workspace", ours.value)
+        name = f"workspace{_from(ours.origin)}"
+        _check_header(name, ours.value)
         if looks_like_a_key(ours.value):
-            raise ConfigurationError("workspace looks like an API key: give the id of a workspace.")
+            raise ConfigurationError(f"{name} looks like an API key: give the id of a workspace.")
     url = _found(base_url, env, URL_VARIABLES) if region is None else None
     there = None
     if url is None:
         there = _found(region or None, env, REGION_VARIABLES) or Found(DEFAULT_REGION, Origin("default"))
-        url = Found(_region_url(there.value, None if ours is None else ours.value), there.origin)
-    normalised = _normalised(url.value, allow_insecure_http=allow_insecure_http)
+        url = Found(_region_url(there, None if ours is None else ours.value), there.origin)
+    normalised = _normalised(url, allow_insecure_http=allow_insecure_http)
     return Place(base_url=Found(normalised, url.origin), region=there, workspace=ours)
 
 
@@ -240,8 +241,7 @@ def key_of(given: Secret | None, env: Mapping[str, str]) -> Found[Secret]:
             "no API key: set DASHSCOPE_API_KEY, or store it in ~/.dashscope/api_key; "
             f"a program may also pass api_key=.{named}"
         )
-    place = f" (from {key.origin.name})" if key.origin.name else ""
-    _check_header(f"api_key{place}", key.value.reveal())
+    _check_header(f"api_key{_from(key.origin)}", key.value.reveal())
     return key
 
 
@@ -249,6 +249,10 @@ def _found(given: str | None, env: Mapping[str, str], variables: Iterable[str]) 
     if given is not None:
         return Found(given, Origin("argument"))
     return next((Found(env[name], Origin("variable", name)) for name in variables if env.get(name)), None)
+
+
+def _from(origin: Origin) -> str:
+    return f" (from {origin.name})" if origin.name else ""
 
 
 def _key_file(env: Mapping[str, str]) -> Path:
@@ -269,36 +273,39 @@ def _check_header(name: str, value: object) -> None:
         raise ConfigurationError(f"{name} must be text without blanks, control or non-ASCII characters.")
 
 
-def _region_url(region: str, workspace: str | None) -> str:
+def _region_url(named: Found[str], workspace: str | None) -> str:
+    region, place = named.value, _from(named.origin)
     if region in _SHARED_HOSTS:
         return f"https://{_SHARED_HOSTS[region]}"
     if region not in _WORKSPACE_REGIONS:
         known = ", ".join(sorted(REGIONS))
-        raise ConfigurationError(f"unknown region {region!r}; known are {known}. Else pass base_url=.")
+        raise ConfigurationError(
+            f"unknown region {region!r}{place}; known are {known}. Else pass base_url=."
+        )
     if workspace is None:
-        raise ConfigurationError(f"region {region} has no shared host: pass workspace= too.")
+        raise ConfigurationError(f"region {region}{place} has no shared host: pass workspace= too.")
     if not workspace.replace("-", "").isalnum():  # "evil.example/" would make another host of it
         raise ConfigurationError(f"workspace must be letters, digits and hyphens for region {region}.")
     return f"https://{workspace}.{region}.maas.aliyuncs.com"
 
 
-def _normalised(base_url: str, *, allow_insecure_http: bool) -> str:
-    parts = _split(base_url)
+def _normalised(url: Found[str], *, allow_insecure_http: bool) -> str:
+    name = f"base_url{_from(url.origin)}"
+    parts = _split(name, url.value)
     if parts.scheme == "http" and not (allow_insecure_http or _is_loopback(parts.hostname or "")):
         raise ConfigurationError(
-            "plain http would send the API key in the clear: use https, "
+            f"{name} is plain http, which would send the API key in the clear: use https, "
             "or allow_insecure_http=True where that is meant."
         )
     path = parts.path.rstrip("/").removesuffix("/api/v1").rstrip("/")
     return f"{parts.scheme}://{parts.netloc}{path}/api/v1"
 
 
-def _split(base_url: object) -> SplitResult:
+def _split(name: str, base_url: object) -> SplitResult:
     # Parts of the URL are not shown: people paste credentials into URLs.
+    no_url = f"{name} must be a URL such as https://dashscope-intl.aliyuncs.com/api/v1."
     if not isinstance(base_url, str) or not base_url.isprintable() or " " in base_url or "\\" in base_url:
-        raise ConfigurationError(
-            "base_url must be a URL such as https://dashscope-intl.aliyuncs.com/api/v1."
-        )
+        raise ConfigurationError(no_url)
     try:
         parts = urlsplit(base_url)
         usable = (
@@ -312,11 +319,9 @@ def _split(base_url: object) -> SplitResult:
         usable = False
         parts = SplitResult("", "", "", "", "")
     if not usable:
-        raise ConfigurationError(
-            "base_url must be a URL such as https://dashscope-intl.aliyuncs.com/api/v1."
-        )
+        raise ConfigurationError(no_url)
     if "@" in parts.netloc or parts.query or parts.fragment or "?" in base_url or "#" in base_url:
-        raise ConfigurationError("base_url must not hold credentials, a query or a fragment.")
+        raise ConfigurationError(f"{name} must not hold credentials, a query or a fragment.")
     return parts
 
 

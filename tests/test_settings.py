@@ -440,3 +440,23 @@ def test_a_key_file_that_is_named_and_holds_none_is_told() -> None:
     told = refusal(environ={"DASHSCOPE_API_KEY_FILE_PATH": "/no/such/file"})
 
     assert "DASHSCOPE_API_KEY_FILE_PATH" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DASHSCOPE_API_KEY", "sk hush"),
+        ("DASHSCOPE_BASE_URL", "hush"),
+        ("DASHSCOPE_HTTP_BASE_URL", "http://far.example"),
+        ("DASHSCOPE_BASE_URL", "https://u:hush@far.example"),
+        ("DASHSCOPE_REGION", "mars-1"),
+        ("DASHSCOPE_API_REGION", "eu-central-1"),
+        ("DASHSCOPE_WORKSPACE", "a hush"),
+        ("DASHSCOPE_WORKSPACE_ID", "sk-hush-0123456789"),
+    ],
+)
+def test_what_is_wrong_in_the_environment_is_told_by_its_name(name: str, value: str) -> None:
+    told = refusal(environ={"DASHSCOPE_API_KEY": KEY, name: value})
+
+    assert f"(from {name})" in told
+    assert "hush" not in told

@@ -24,7 +24,14 @@ from dashscope_ft_async.cli.waits import wait, watch
 
 
 class _Group(click.Group):
-    """Ctrl-C and a pipe whose reader has gone end a command without a traceback, at any point of it."""
+    """All commands. Ctrl-C and a pipe whose reader has gone end each without a traceback, at any point."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            told = f"{error.format_message()} Options stand behind the name of a command."
+            raise click.UsageError(told, ctx) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

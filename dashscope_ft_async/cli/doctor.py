@@ -9,9 +9,9 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing, suppress
-from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
+from math import inf
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,13 +35,12 @@ from dashscope_ft_async.cli.checks import (
     of_conflicts,
     of_host,
     of_key,
-    of_trouble,
     of_workspace,
     skipped,
 )
 from dashscope_ft_async.cli.lines import write_event
 from dashscope_ft_async.cli.outcome import Exit, most_serious
-from dashscope_ft_async.cli.probe import Probe
+from dashscope_ft_async.cli.probe import STEPS, Probe
 from dashscope_ft_async.errors import ConfigurationError, DashScopeFTError
 
 _T = TypeVar("_T")
@@ -73,7 +72,7 @@ class Examination:
         place = self.place()
         yield of_host(place)
         if isinstance(place, ConfigurationError):
-            for name in ("workspace", "settings", "dns", "tcp", "tls", "http", "clock", "access"):
+            for name in ("workspace", "settings", *STEPS, "clock", "access"):
                 yield skipped(name, "host failed")
             return
         yield of_workspace(place)
@@ -87,7 +86,7 @@ class Examination:
         if broken:
             yield skipped("access", f"{broken} failed")
         else:
-            yield await self._timed("access", partial(self._asked, place), self._left())
+            yield await self._timed("access", partial(self._asked, place), inf)
 
     def key(self) -> Found[Secret] | ConfigurationError:
         """The key that the client uses."""
@@ -100,15 +99,14 @@ class Examination:
 
     async def _way(self, place: Place) -> AsyncGenerator[Check, None]:
         probe = Probe(place.base_url.value)
-        steps = {"dns": probe.resolve, "tcp": probe.connect, "tls": probe.secure, "http": probe.ask}
         broken = ""
         try:
-            for name, step in steps.items():
+            for step in STEPS:
                 if broken:
-                    yield skipped(name, f"{broken} failed")
+                    yield skipped(step, f"{broken} failed")
                     continue
-                check = await self._timed(name, partial(_tried_step, name, step, probe), _STEP)
-                broken = name if check.verdict is Verdict.FAILED else ""
+                check = await self._timed(step, partial(probe.look, step), _STEP)
+                broken = step if check.verdict is Verdict.FAILED else ""
                 yield check
             yield skipped("clock", f"{broken} failed") if broken else probe.clock
         finally:
@@ -138,13 +136,6 @@ class Examination:
 
     def _left(self) -> float:
         return max(0.0, self.deadline - time.monotonic())
-
-
-async def _tried_step(name: str, step: Callable[[], Awaitable[Check]], probe: Probe) -> Check:
-    try:
-        return await step()
-    except OSError as error:
-        return of_trouble(name, error, probe.host, datetime.now(UTC))
 
 
 def _tried(look: Callable[[], _T]) -> _T | ConfigurationError:

@@ -16,9 +16,21 @@ from http.client import parse_headers
 from urllib.parse import quote, urlsplit
 
 from dashscope_ft_async._version import __version__
-from dashscope_ft_async.cli.checks import Check, Verdict, failed, of_certificate, of_clock, of_dns, skipped
+from dashscope_ft_async.cli.checks import (
+    Check,
+    Verdict,
+    failed,
+    of_certificate,
+    of_clock,
+    of_dns,
+    of_trouble,
+    skipped,
+)
 
+STEPS = ("dns", "tcp", "tls", "http")
+"""What is looked at on the way, in this order."""
 _EYEBALLS = 0.25
+"""Seconds before the next address is tried too, as the client does."""
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})[ \r]")
 
 
@@ -49,10 +61,7 @@ async def resolved(host: str, port: int) -> list[str]:
 
 
 class Probe:
-    """One connection to the host of a base URL, made step by step.
-
-    A step raises what the network raises: `OSError`, which TLS errors are too.
-    """
+    """One connection to the host of a base URL, made step by step."""
 
     def __init__(self, base_url: str) -> None:
         parts = urlsplit(base_url)
@@ -60,37 +69,51 @@ class Probe:
         self._tls = parts.scheme == "https"
         self._port = parts.port or (443 if self._tls else 80)
         self._path = f"{quote(parts.path, safe='/%')}/fine-tunes"
-        self._authority = parts.netloc.encode("idna").decode()
+        name = self.host.encode("idna").decode()
+        self._authority = f"[{name}]" if ":" in name else name
+        self._authority += f":{parts.port}" if parts.port else ""
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self.clock = skipped("clock", "nothing to compare it with")
-        """How our clock stands to the server's, once `ask` has had an answer."""
+        """How our clock stands to the server's, once there has been an answer."""
 
-    async def resolve(self) -> Check:
-        """Look its name up."""
+    async def look(self, step: str) -> Check:
+        """Make one of the `STEPS`; they are to be made in their order, as far as none fails."""
+        try:
+            match step:
+                case "dns":
+                    return await self._resolve()
+                case "tcp":
+                    return await self._connect()
+                case "tls":
+                    return await self._secure()
+                case _:
+                    return await self._ask()
+        except OSError as error:  # which the errors of TLS are too
+            return of_trouble(step, error, self.host, datetime.now(UTC))
+
+    async def _resolve(self) -> Check:
         return of_dns(self.host, await resolved(self.host, self._port))
 
-    async def connect(self) -> Check:
-        """Open a connection, as the client does."""
+    async def _connect(self) -> Check:
         self._reader, self._writer = await asyncio.open_connection(
             self.host, self._port, happy_eyeballs_delay=_EYEBALLS
         )
         address, port = self._writer.get_extra_info("peername")[:2]
         return Check("tcp", Verdict.OK, f"connected to {address}, port {port}")
 
-    async def secure(self) -> Check:
-        """Begin TLS; the certificate is verified as the client does."""
+    async def _secure(self) -> Check:
         if not self._tls:
             return skipped("tls", "the base URL is plain http")
-        assert self._writer is not None  # noqa: S101 - `connect` came before
+        assert self._writer is not None  # noqa: S101 - it is connected
+        # The context that aiohttp makes for the client too.
         await self._writer.start_tls(ssl.create_default_context(), server_hostname=self.host)
         secured: ssl.SSLObject = self._writer.get_extra_info("ssl_object")
         certificate = secured.getpeercert() or {}
         return of_certificate(self.host, secured.version() or "TLS", certificate, datetime.now(UTC))
 
-    async def ask(self) -> Check:
-        """Send a request without a key: any answer will do."""
-        assert self._reader is not None  # noqa: S101 - `connect` came before
+    async def _ask(self) -> Check:
+        assert self._reader is not None  # noqa: S101 - it is connected
         assert self._writer is not None  # noqa: S101
         began = datetime.now(UTC)
         lines = (

@@ -154,6 +154,10 @@ def test_completing_reads_no_stdin_and_leaves_no_file(server: Service, tmp_path:
     words = completed("wait", "--base-url", server.url, "--record", str(record), "-", "", stdin="no: id")
     assert words_of(words) == [job_id]
     assert not record.exists()
+    assert words_of(completed("create", "--training-dataset", "@/no/such/file", "--mod")) == [
+        "--model",
+        "--model-name",
+    ]
 
 
 # --- other words ------------------------------------------------------------------------------------

@@ -263,10 +263,10 @@ def of_access(outcome: JobPage | DashScopeFTError, place: Place) -> Check:
 
 def _about_answer(error: DashScopeFTError, place: Place) -> str:
     others = [name for name in REGIONS if place.region is None or name != place.region.value]
-    elsewhere = f"try {', '.join(f'--region {name}' for name in others)}."
+    elsewhere = f"try --region {', '.join(others)}."
     match error:
         case AuthenticationError():
-            return f"The key is wrong, or of another region, since a key is valid in one only: {elsewhere}"
+            return f"The key is wrong, or of another region (a key is valid in one only): {elsewhere}"
         case NotFoundError(code=str(code)) if code.lower().startswith("workspace"):
             return "Check the workspace: a key sees those of its own account and region."
         case NotFoundError():

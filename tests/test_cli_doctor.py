@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,6 @@ import pytest
 import trustme
 
 from bench.faults.adversary import Adversary, Answer, then_closed, then_silent, whole
-from dashscope_ft_async import FineTuneClient
 from dashscope_ft_async.cli import access, doctor
 from dashscope_ft_async.cli.checks import Verdict, of_clock, of_trouble
 from dashscope_ft_async.cli.show import Terminals
@@ -282,26 +283,34 @@ class Ground:
         page = b'{"request_id": "r", "output": {"jobs": [], "total": 0}}'
         return elsewhere(Adversary(whole(page, date="Mon, 05 Jan 2026 10:00:00 GMT"), tls=context))
 
-    def trust(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("SSL_CERT_FILE", str(self.bundle))
-        # aiohttp has read its trust when it was imported.
-        ours = ssl.create_default_context(cafile=str(self.bundle))
-        monkeypatch.setattr(access, "FineTuneClient", partial(FineTuneClient, ssl=ours))
-
 
 @pytest.fixture
 def ground(tmp_path: Path) -> Ground:
     return Ground(tmp_path)
 
 
+@pytest.fixture
+def trusted(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> Ground:
+    """The machine trusts the CA; without a key, since aiohttp has read its trust when it was imported."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(ground.bundle))
+    monkeypatch.delenv("DASHSCOPE_API_KEY")
+    return ground
+
+
 def https(server: Adversary) -> list[str]:
     return ["--base-url", f"https://127.0.0.1:{server.port}"]
 
 
-def test_a_certificate_that_is_trusted_is_told(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
-    ground.trust(monkeypatch)
+def test_a_private_ca_in_ssl_cert_file_is_trusted_by_doctor_and_client_alike(ground: Ground) -> None:
+    code = "from dashscope_ft_async.cli import main; main()"
     with ground.serving() as server:
-        checks = examined(*https(server))
+        done = subprocess.run(
+            [sys.executable, "-c", code, "doctor", *https(server)],
+            capture_output=True, text=True, timeout=20, check=False,
+            env={**os.environ, "SSL_CERT_FILE": str(ground.bundle)},
+        )  # fmt: skip
+    checks = {line["name"]: line for line in lines_of(done.stdout)}
+    assert (done.returncode, done.stderr) == (0, "")
     assert verdicts(checks) == {"clock": "warning"}
     assert "TLSv1.3, certificate for 127.0.0.1 by trustme" in checks["tls"]["text"]
     assert checks["access"]["text"] == "the key is accepted; jobs: 0"
@@ -324,28 +333,25 @@ def test_a_certificate_of_nobody_known_is_refused_as_the_client_would(ground: Gr
     ],
 )
 def test_a_certificate_out_of_its_time_may_be_a_wrong_clock(
-    validity: dict[str, datetime], said: str, ground: Ground, monkeypatch: pytest.MonkeyPatch
+    validity: dict[str, datetime], said: str, trusted: Ground
 ) -> None:
-    ground.trust(monkeypatch)
-    with ground.serving(**validity) as server:
-        check = examined(*https(server), code=6)["tls"]
+    with trusted.serving(**validity) as server:
+        check = examined(*https(server), code=2)["tls"]
     assert said in check["text"]
     assert "The clock of this machine says" in check["advice"]
 
 
-def test_a_certificate_that_expires_soon_is_a_warning(
-    ground: Ground, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ground.trust(monkeypatch)
-    with ground.serving(not_after=datetime.now(UTC) + timedelta(days=2)) as server:
-        check = examined(*https(server))["tls"]
+def test_a_certificate_that_expires_soon_is_a_warning(trusted: Ground) -> None:
+    with trusted.serving(not_after=datetime.now(UTC) + timedelta(days=2)) as server:
+        check = examined(*https(server), code=2)["tls"]
     assert (check["verdict"], check["advice"]) == ("warning", "Whoever runs this host must renew it.")
 
 
-def test_a_certificate_of_another_host_is_told(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
-    ground.trust(monkeypatch)
-    with ground.serving("other.example") as server:
-        assert "What answers is not 127.0.0.1" in examined(*https(server), code=6)["tls"]["advice"]
+def test_a_certificate_of_another_host_is_told(trusted: Ground) -> None:
+    with trusted.serving("other.example") as server:
+        check = examined(*https(server), code=2)["tls"]
+    assert check["exit_code"] == 6
+    assert "What answers is not 127.0.0.1" in check["advice"]
 
 
 def test_a_certificate_that_is_wrong_otherwise_is_told_in_openssls_words() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import threading
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager, contextmanager
@@ -110,3 +111,9 @@ def lines_of(text: str) -> list[Json]:
     for line in lines:
         _STRICT.validate(line)
     return lines
+
+
+def process_of(*args: str) -> list[str]:
+    """The command as a process. Ctrl-C reaches it also where the tests were started without one."""
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    return [sys.executable, "-c", f"{code}; from _dashscope_ft import main; main()", *args]

@@ -47,7 +47,7 @@ from dashscope_ft_async.cli.lines import row_json
 from dashscope_ft_async.cli.outcome import Exit, exit_of, go_on_line, most_serious
 from dashscope_ft_async.cli.show import Shown, Terminals
 from dashscope_ft_async.testing import Fault
-from tests.cli_world import Json, Service, lines_of, run, serving, use_quick_client
+from tests.cli_world import Json, Service, lines_of, process_of, run, serving, use_quick_client
 from tests.conftest import KEY
 
 ENDED = [(0.0, "SUCCEEDED")]
@@ -401,15 +401,11 @@ def test_the_go_on_line_is_quoted_for_a_shell() -> None:
     assert line == "dashscope-ft wait --base-url 'https://e/api v1' -- ft-1 -x"
 
 
-def command(*args: str) -> list[str]:
-    return [sys.executable, "-c", "from dashscope_ft_async.cli import main; main()", *args]
-
-
 def test_ctrl_c_exits_130_and_says_how_to_go_on(server: Service) -> None:
     ended, pending = server.add_job(ENDED), server.add_job([(0, "RUNNING")])
     args = ["--base-url", server.url, "--workspace", "llm-1", "--json", "--timeout", "1234567.5"]
     with subprocess.Popen(
-        command("wait", *args, ended, pending),
+        process_of("wait", *args, ended, pending),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -433,7 +429,7 @@ def test_ctrl_c_exits_130_and_says_how_to_go_on(server: Service) -> None:
 def test_a_reader_that_goes_away_ends_the_command_quietly(server: Service) -> None:
     jobs = [server.add_job(ENDED), server.add_job([(0, "RUNNING"), (3, "SUCCEEDED")])]
     with subprocess.Popen(
-        command("wait", "--base-url", server.url, *jobs),
+        process_of("wait", "--base-url", server.url, *jobs),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -504,7 +500,7 @@ def test_after_a_broken_pipe_stdout_leads_nowhere(monkeypatch: pytest.MonkeyPatc
 def test_the_demo_needs_no_settings_and_tells_what_happened() -> None:
     broken = dict.fromkeys(("BASE_URL", "API_KEY", "WORKSPACE", "REGION"), "no such place")
     done = subprocess.run(
-        command("demo", "--speed", "50"),
+        process_of("demo", "--speed", "50"),
         capture_output=True,
         text=True,
         timeout=10,

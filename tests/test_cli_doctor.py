@@ -6,7 +6,6 @@ import os
 import socket
 import ssl
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -22,7 +21,7 @@ from dashscope_ft_async.cli import access, doctor
 from dashscope_ft_async.cli.checks import Verdict, of_clock, of_trouble
 from dashscope_ft_async.cli.show import Terminals
 from dashscope_ft_async.testing import Fault, Simulator
-from tests.cli_world import Json, Service, elsewhere, lines_of, run, serving, use_quick_client
+from tests.cli_world import Json, Service, elsewhere, lines_of, process_of, run, serving, use_quick_client
 from tests.conftest import KEY
 
 NAMES = ["versions", "key", "host", "workspace", "settings", "dns", "tcp", "tls", "http", "clock", "access"]
@@ -302,10 +301,9 @@ def https(server: Adversary) -> list[str]:
 
 
 def test_a_private_ca_in_ssl_cert_file_is_trusted_by_doctor_and_client_alike(ground: Ground) -> None:
-    code = "from dashscope_ft_async.cli import main; main()"
     with ground.serving() as server:
         done = subprocess.run(
-            [sys.executable, "-c", code, "doctor", *https(server)],
+            process_of("doctor", *https(server)),
             capture_output=True, text=True, timeout=20, check=False,
             env={**os.environ, "SSL_CERT_FILE": str(ground.bundle)},
         )  # fmt: skip

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
@@ -11,15 +10,14 @@ import pytest
 
 from dashscope_ft_async import FineTuneClient, RetryPolicy
 from dashscope_ft_async.cli import access
-from tests.cli_world import lines_of, run, serving, use_quick_client
+from tests.cli_world import lines_of, process_of, run, serving, use_quick_client
 
 
 @contextmanager
 def simulating(*args: str) -> Generator[str, None, None]:
     """Where it listens; at the end Ctrl-C, which leaves no traceback."""
-    code = "from dashscope_ft_async.cli import main; main()"
     with subprocess.Popen(
-        [sys.executable, "-c", code, "simulate", *args],
+        process_of("simulate", *args),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -100,7 +100,7 @@ class Following:
 @click.option("--no-timeout", is_flag=True, help="Never give up.")
 @_record_option
 def wait(
-    job_ids: Sequence[str] | None,
+    job_ids: Sequence[str],
     every: bool,
     timeout: float | None,
     no_timeout: bool,
@@ -119,7 +119,7 @@ def wait(
     if no_timeout and timeout is not None:
         raise click.UsageError("--timeout and --no-timeout exclude each other.")
     limit = None if no_timeout else DAY if timeout is None else timeout
-    following = Following("wait", Targets(job_ids, every), Access(**access), record)
+    following = Following("wait", Targets.of(job_ids, every), Access(**access), record)
 
     async def to_the_end(client: FineTuneClient, board: Board, views: Sequence[View]) -> Exit:
         board.add(await following.targets.find(client), time.monotonic())
@@ -149,14 +149,14 @@ def wait(
 )
 @_record_option
 def watch(
-    job_ids: Sequence[str] | None, every: bool, refresh: float, record: TextIO | None, **access: Any
+    job_ids: Sequence[str], every: bool, refresh: float, record: TextIO | None, **access: Any
 ) -> None:
     """Show jobs as they change, until all have ended.
 
     As wait, but it never gives up, and how the jobs end does not matter to its exit code. With --all it
     also takes in the jobs that come later, and goes on until Ctrl-C.
     """
-    following = Following("watch", Targets(job_ids, every), Access(**access), record)
+    following = Following("watch", Targets.of(job_ids, every), Access(**access), record)
 
     async def on_and_on(client: FineTuneClient, board: Board, views: Sequence[View]) -> Exit:
         if every:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -106,7 +107,7 @@ def of_key(key: Found[Secret] | ConfigurationError, mode: int) -> Check:
         problem = "it has not the shape of the service's keys"
         problems.append((problem, "Look for quotes or missing characters where it is set."))
     if mode & _READ_BY_OTHERS:
-        problems.append(("other users can read the file", f"chmod 600 {key.origin.name}"))
+        problems.append(("other users can read the file", f"chmod 600 {shlex.quote(key.origin.name)}"))
     return _judged("key", f"from {_told(key.origin, '')}", problems)
 
 

@@ -101,10 +101,10 @@ def of_key(key: Found[Secret] | ConfigurationError, mode: int) -> Check:
     problems: list[tuple[str, str]] = []
     text = key.value.reveal()
     if text.startswith("sk-sp-"):
-        problem = "it has the shape of a key of the Coding Plan"
+        problem = "it looks like a key of the Coding Plan"
         problems.append((problem, "Such a key works only on the Coding Plan's own host."))
     elif not text.startswith("sk-"):
-        problem = "it has not the shape of the service's keys"
+        problem = "it does not look like the service's keys"
         problems.append((problem, "Look for quotes or missing characters where it is set."))
     if mode & _READ_BY_OTHERS:
         problems.append(("other users can read the file", f"chmod 600 {shlex.quote(key.origin.name)}"))

@@ -17,8 +17,9 @@ import pytest
 import trustme
 
 from bench.faults.adversary import Adversary, Answer, then_closed, then_silent, whole
-from dashscope_ft_async.cli import access, doctor
-from dashscope_ft_async.cli.checks import Verdict, of_clock, of_trouble
+from dashscope_ft_async.cli import access
+from dashscope_ft_async.cli.doctor import command as doctor
+from dashscope_ft_async.cli.doctor.checks import Verdict, of_clock, of_trouble
 from dashscope_ft_async.cli.show import Terminals
 from dashscope_ft_async.testing import Fault, Simulator
 from tests.cli_world import Json, Service, elsewhere, lines_of, process_of, run, serving, use_quick_client

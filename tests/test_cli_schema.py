@@ -12,7 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
 from dashscope_ft_async import Checkpoint, CheckpointStatus, FineTuneJob, InternalServerError, JobStatus
-from dashscope_ft_async.cli.checks import Verdict
+from dashscope_ft_async.cli.doctor.checks import Verdict
 from dashscope_ft_async.cli.lines import SCHEMA, event_json, job_json, text_of
 from dashscope_ft_async.cli.outcome import Exit
 from dashscope_ft_async.cli.record import event_line

@@ -14,7 +14,7 @@ from dashscope_ft_async.cli.checkpoints import checkpoints, export
 from dashscope_ft_async.cli.completion import completion
 from dashscope_ft_async.cli.create import create
 from dashscope_ft_async.cli.demo import demo
-from dashscope_ft_async.cli.doctor import doctor
+from dashscope_ft_async.cli.doctor.command import doctor
 from dashscope_ft_async.cli.jobs import cancel, delete, get, list_jobs
 from dashscope_ft_async.cli.logs import logs
 from dashscope_ft_async.cli.outcome import Exit
@@ -25,6 +25,9 @@ from dashscope_ft_async.cli.waits import wait, watch
 
 class _Group(click.Group):
     """All commands. Ctrl-C and a pipe whose reader has gone end each without a traceback, at any point."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)  # in the order in which they are wanted, which is not the alphabet's
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
@@ -56,19 +59,19 @@ def dashscope_ft() -> None:
 
 
 for _command in (
-    get,
-    list_jobs,
+    demo,
+    doctor,
     wait,
     watch,
+    get,
+    list_jobs,
     logs,
-    cancel,
-    delete,
-    create,
     checkpoints,
     export,
-    doctor,
+    create,
+    cancel,
+    delete,
     simulate,
-    demo,
     completion,
     schema,
 ):

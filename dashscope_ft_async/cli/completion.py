@@ -16,7 +16,7 @@ from rich.console import Console
 from dashscope_ft_async.cli import view
 from dashscope_ft_async.cli.access import SILENT, Access
 from dashscope_ft_async.cli.board import printable
-from dashscope_ft_async.cli.probe import resolved
+from dashscope_ft_async.cli.doctor.probe import resolved
 from dashscope_ft_async.client import FineTuneClient
 
 _T = TypeVar("_T")
@@ -28,7 +28,10 @@ _NEWEST = 100
 _HARMLESS = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
 
 
-@click.command(epilog="Exit codes: 0 the script was printed, 2 usage.")
+@click.command(
+    short_help="Print the script for completion in a shell.",
+    epilog="Exit codes: 0 the script was printed, 2 usage.",
+)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:

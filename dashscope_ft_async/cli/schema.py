@@ -12,7 +12,10 @@ def schema_text() -> str:
     return (files("dashscope_ft_async.cli") / "events.schema.json").read_text(encoding="utf-8")
 
 
-@click.command(epilog="Exit codes: 0 the schema was printed, 2 usage.")
+@click.command(
+    short_help="Print the JSON Schema of the JSON lines.",
+    epilog="Exit codes: 0 the schema was printed, 2 usage.",
+)
 def schema() -> None:
     """Print the JSON Schema (2020-12) of the lines that commands write into a pipe or with --json.
 

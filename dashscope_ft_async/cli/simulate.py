@@ -19,7 +19,8 @@ _USUAL_SECONDS = float(USUAL_LIFE[-1][0])
 
 
 @click.command(
-    epilog="Exit codes: 2 usage, as where the port is taken; 130 interrupted, which is how it ends."
+    short_help="Run a simulated service on 127.0.0.1.",
+    epilog="Exit codes: 2 usage, as where the port is taken; 130 interrupted, which is how it ends.",
 )
 @click.option("--json", "as_json", is_flag=True, help="A JSON line on stdout, also on a terminal.")
 @click.option(

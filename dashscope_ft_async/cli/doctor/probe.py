@@ -16,7 +16,7 @@ from http.client import parse_headers
 from urllib.parse import quote, urlsplit
 
 from dashscope_ft_async._version import __version__
-from dashscope_ft_async.cli.checks import (
+from dashscope_ft_async.cli.doctor.checks import (
     Check,
     Verdict,
     failed,

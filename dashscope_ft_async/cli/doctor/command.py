@@ -27,7 +27,7 @@ from dashscope_ft_async._version import __version__
 from dashscope_ft_async.cli import view
 from dashscope_ft_async.cli.access import Access, access_options, patience, run_to_exit
 from dashscope_ft_async.cli.board import printable
-from dashscope_ft_async.cli.checks import (
+from dashscope_ft_async.cli.doctor.checks import (
     Check,
     Verdict,
     failed,
@@ -38,9 +38,9 @@ from dashscope_ft_async.cli.checks import (
     of_workspace,
     skipped,
 )
+from dashscope_ft_async.cli.doctor.probe import STEPS, Probe
 from dashscope_ft_async.cli.lines import write_event
 from dashscope_ft_async.cli.outcome import Exit, most_serious
-from dashscope_ft_async.cli.probe import STEPS, Probe
 from dashscope_ft_async.errors import ConfigurationError, DashScopeFTError
 
 _T = TypeVar("_T")
@@ -195,9 +195,10 @@ def _tally(found: Iterable[Check]) -> str:
 
 
 @click.command(
+    short_help="Look at the set-up, and say what is wrong.",
     epilog="Exit codes: 0 all is well, warnings apart; 2 the settings are wrong, as where there is no key; "
     "4 timed out, 5 the service refused, 6 it could not be reached, 130 interrupted. Of several, the first "
-    "in the order 2, 5, 6, 4."
+    "in the order 2, 5, 6, 4.",
 )
 @access_options
 @patience

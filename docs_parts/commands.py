@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from inspect import cleandoc
 
 import click
 
 from dashscope_ft_async.cli.commands import dashscope_ft
 
 _NAME = "dashscope-ft"
+_AS_WRITTEN = "\b"
+"""Before a paragraph that click does not wrap."""
 
 
 def part() -> str:
@@ -33,15 +36,20 @@ def _section(title: str, command: click.Command, context: click.Context) -> str:
     paragraphs = [
         f"## `{title}`",
         f"```text\n{usage}\n```",
-        *(_words(text) for text in _paragraphs(command.help)),
+        *_paragraphs(command.help),
         "\n".join(["| option | meaning |", "| --- | --- |", *options]),
-        *(_words(text) for text in _paragraphs(command.epilog)),
+        *_paragraphs(command.epilog),
     ]
     return "\n\n".join(paragraphs)
 
 
 def _paragraphs(text: str | None) -> list[str]:
-    return [" ".join(paragraph.split()) for paragraph in (text or "").split("\n\n") if paragraph.strip()]
+    found = [cleandoc(paragraph) for paragraph in (text or "").split("\n\n") if paragraph.strip()]
+    return [_paragraph(*paragraph.rpartition(_AS_WRITTEN)[1:]) for paragraph in found]
+
+
+def _paragraph(mark: str, text: str) -> str:
+    return f"```text\n{text.strip()}\n```" if mark else _words(" ".join(text.split()))
 
 
 def _cell(text: str) -> str:

@@ -213,7 +213,7 @@ def _playing(service: Simulator, speed: float) -> Generator[None, None, None]:
             handle.cancel()
 
 
-@click.command()
+@click.command(short_help="See it work: six simulated jobs, no key.")
 @click.option("--json", "as_json", is_flag=True, help="JSON lines on stdout.")
 @click.option("--speed", type=click.FloatRange(min=0.1, max=100), default=1.0, hidden=True)
 def demo(as_json: bool, speed: float) -> None:

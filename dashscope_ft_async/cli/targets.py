@@ -11,6 +11,7 @@ import attrs
 import click
 
 from dashscope_ft_async._text import looks_like_a_key
+from dashscope_ft_async.cli.completion import job_ids
 from dashscope_ft_async.cli.follow import active
 from dashscope_ft_async.client import FineTuneClient
 
@@ -28,12 +29,12 @@ def no_key(_: click.Context, __: click.Parameter, value: str | tuple[str, ...]) 
 
 def one_job(command: _F) -> _F:
     """The argument of a command about one job: ``job_id``."""
-    return click.argument("job_id", metavar="ID", callback=no_key)(command)
+    return click.argument("job_id", metavar="ID", callback=no_key, shell_complete=job_ids)(command)
 
 
 def many_jobs(command: _F) -> _F:
     """The arguments of a command about many jobs: ``job_ids`` and ``every``, for `Targets.of`."""
-    ids = click.argument("job_ids", metavar="[ID...]", nargs=-1, callback=no_key)
+    ids = click.argument("job_ids", metavar="[ID...]", nargs=-1, callback=no_key, shell_complete=job_ids)
     every = click.option("--all", "every", is_flag=True, help="Every active job of the account.")
     return every(ids(command))
 

@@ -29,6 +29,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 def _record_option(command: _F) -> _F:
     return click.option(
         "--record",
+        type=click.Path(),
         metavar="FILE",
         callback=record_file,
         help="Append what happens to FILE as JSON lines, every request included.",

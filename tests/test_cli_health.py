@@ -7,7 +7,7 @@ from math import inf
 import pytest
 
 from dashscope_ft_async import APIResponseValidationError, InternalServerError, RateLimitError
-from dashscope_ft_async.cli.health import Health, State
+from dashscope_ft_async.cli.live.health import Health, State
 from dashscope_ft_async.hooks import RequestFinished, Retrying, Throttled, WaitStarted
 
 

@@ -13,11 +13,11 @@ from rich.cells import cell_len
 
 from dashscope_ft_async import FineTuneJob, JobStatus, NotFoundError, TrainingMetric, WaitTimeoutError
 from dashscope_ft_async.cli.board import Board
-from dashscope_ft_async.cli.cells import Pen
-from dashscope_ft_async.cli.facts import Facts, ordinal
-from dashscope_ft_async.cli.health import Health
-from dashscope_ft_async.cli.losses import Losses
-from dashscope_ft_async.cli.screen import screen
+from dashscope_ft_async.cli.live.cells import Pen
+from dashscope_ft_async.cli.live.facts import Facts, ordinal
+from dashscope_ft_async.cli.live.health import Health
+from dashscope_ft_async.cli.live.losses import Losses
+from dashscope_ft_async.cli.live.screen import screen
 from dashscope_ft_async.hooks import Throttled
 
 CREATED = datetime(2026, 1, 5, 9, 0)  # noqa: DTZ001 - the service names no zone

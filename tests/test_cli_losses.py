@@ -12,7 +12,7 @@ import pytest
 from dashscope_ft_async import FineTuneClient
 from dashscope_ft_async.cli.board import Board
 from dashscope_ft_async.cli.follow import follow
-from dashscope_ft_async.cli.losses import MOST, Losses, follow_losses
+from dashscope_ft_async.cli.live.losses import MOST, Losses, follow_losses
 from dashscope_ft_async.cli.outcome import Exit
 from dashscope_ft_async.testing import Fault, Simulator
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashscope_ft_async.cli.sparkline import ASCII, BLOCKS, Curve, bars
+from dashscope_ft_async.cli.live.sparkline import ASCII, BLOCKS, Curve, bars
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 

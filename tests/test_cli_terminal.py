@@ -15,8 +15,8 @@ from rich.console import Console
 from bench.terminal import Terminal
 from dashscope_ft_async import FineTuneClient, NotFoundError
 from dashscope_ft_async.cli.board import Board
-from dashscope_ft_async.cli.health import Health
-from dashscope_ft_async.cli.live import live
+from dashscope_ft_async.cli.live.display import live
+from dashscope_ft_async.cli.live.health import Health
 from dashscope_ft_async.testing import Fault, Simulator
 from tests.conftest import KEY
 

@@ -21,8 +21,8 @@ from dashscope_ft_async.cli import view
 from dashscope_ft_async.cli.access import SILENT, run_to_exit
 from dashscope_ft_async.cli.board import Board, Row
 from dashscope_ft_async.cli.follow import follow
-from dashscope_ft_async.cli.health import Health
 from dashscope_ft_async.cli.lines import Json, write_event
+from dashscope_ft_async.cli.live.health import Health
 from dashscope_ft_async.cli.outcome import Exit
 from dashscope_ft_async.cli.show import shown
 from dashscope_ft_async.models import JobStatus

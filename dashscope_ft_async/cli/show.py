@@ -12,9 +12,9 @@ from rich.console import Console
 
 from dashscope_ft_async.cli.board import Board
 from dashscope_ft_async.cli.follow import View
-from dashscope_ft_async.cli.health import Health
 from dashscope_ft_async.cli.lines import JsonLines, PlainLines
-from dashscope_ft_async.cli.live import live
+from dashscope_ft_async.cli.live.display import live
+from dashscope_ft_async.cli.live.health import Health
 from dashscope_ft_async.cli.view import Complaints
 from dashscope_ft_async.client import FineTuneClient
 

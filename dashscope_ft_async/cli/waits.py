@@ -15,7 +15,7 @@ from dashscope_ft_async.cli import view
 from dashscope_ft_async.cli.access import DAY, Access, access_options, run_to_exit, seconds
 from dashscope_ft_async.cli.board import Board
 from dashscope_ft_async.cli.follow import View, follow, follow_all
-from dashscope_ft_async.cli.health import Health
+from dashscope_ft_async.cli.live.health import Health
 from dashscope_ft_async.cli.outcome import Exit, go_on_line
 from dashscope_ft_async.cli.record import Record, record_file
 from dashscope_ft_async.cli.show import shown

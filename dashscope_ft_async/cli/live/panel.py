@@ -5,10 +5,10 @@ from __future__ import annotations
 from rich.text import Text
 
 from dashscope_ft_async.cli.board import Row
-from dashscope_ft_async.cli.cells import Pen
-from dashscope_ft_async.cli.facts import Facts, figure
-from dashscope_ft_async.cli.sparkline import bars
-from dashscope_ft_async.cli.table import result_style
+from dashscope_ft_async.cli.live.cells import Pen
+from dashscope_ft_async.cli.live.facts import Facts, figure
+from dashscope_ft_async.cli.live.sparkline import bars
+from dashscope_ft_async.cli.live.table import result_style
 from dashscope_ft_async.cli.view import status_style
 
 _LABEL = 13

@@ -5,8 +5,8 @@ from __future__ import annotations
 import attrs
 from rich.cells import cell_len, set_cell_size
 
-from dashscope_ft_async.cli import sparkline
 from dashscope_ft_async.cli.board import printable
+from dashscope_ft_async.cli.live import sparkline
 
 
 @attrs.frozen

@@ -11,11 +11,11 @@ from rich.console import Console, Group
 from rich.live import Live
 
 from dashscope_ft_async.cli.board import Board
-from dashscope_ft_async.cli.cells import Pen
-from dashscope_ft_async.cli.facts import Facts
-from dashscope_ft_async.cli.health import Health
-from dashscope_ft_async.cli.losses import Losses, follow_losses
-from dashscope_ft_async.cli.screen import screen
+from dashscope_ft_async.cli.live.cells import Pen
+from dashscope_ft_async.cli.live.facts import Facts
+from dashscope_ft_async.cli.live.health import Health
+from dashscope_ft_async.cli.live.losses import Losses, follow_losses
+from dashscope_ft_async.cli.live.screen import screen
 from dashscope_ft_async.client import FineTuneClient
 from dashscope_ft_async.errors import ConfigurationError
 

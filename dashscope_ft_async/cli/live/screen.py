@@ -7,11 +7,11 @@ from collections import Counter
 from rich.text import Text
 
 from dashscope_ft_async.cli.board import Board
-from dashscope_ft_async.cli.cells import Pen
-from dashscope_ft_async.cli.facts import Facts
-from dashscope_ft_async.cli.health import State
-from dashscope_ft_async.cli.panel import LEAST_LINES, LEAST_WIDTH, panel
-from dashscope_ft_async.cli.table import table
+from dashscope_ft_async.cli.live.cells import Pen
+from dashscope_ft_async.cli.live.facts import Facts
+from dashscope_ft_async.cli.live.health import State
+from dashscope_ft_async.cli.live.panel import LEAST_LINES, LEAST_WIDTH, panel
+from dashscope_ft_async.cli.live.table import table
 from dashscope_ft_async.cli.view import colour_of
 from dashscope_ft_async.models import JobStatus
 

@@ -8,8 +8,8 @@ from math import ceil
 import attrs
 
 from dashscope_ft_async.cli.board import Board, Row
-from dashscope_ft_async.cli.health import Health, State
-from dashscope_ft_async.cli.losses import Losses
+from dashscope_ft_async.cli.live.health import Health, State
+from dashscope_ft_async.cli.live.losses import Losses
 from dashscope_ft_async.cli.view import elapsed
 
 _MILLION = 10**6

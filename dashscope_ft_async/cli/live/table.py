@@ -8,9 +8,9 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from dashscope_ft_async.cli.board import Row
-from dashscope_ft_async.cli.cells import Pen
-from dashscope_ft_async.cli.facts import Facts
-from dashscope_ft_async.cli.sparkline import bars
+from dashscope_ft_async.cli.live.cells import Pen
+from dashscope_ft_async.cli.live.facts import Facts
+from dashscope_ft_async.cli.live.sparkline import bars
 from dashscope_ft_async.cli.view import status_style
 
 _GAP = 2

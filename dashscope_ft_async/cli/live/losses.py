@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import aclosing
 
 from dashscope_ft_async.cli.board import Board
-from dashscope_ft_async.cli.sparkline import Curve
+from dashscope_ft_async.cli.live.sparkline import Curve
 from dashscope_ft_async.client import FineTuneClient
 from dashscope_ft_async.errors import DashScopeFTError
 from dashscope_ft_async.models import JobStatus, TrainingMetric

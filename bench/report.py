@@ -108,7 +108,7 @@ def table(results: Scenarios, *, judged: bool = True) -> str:
     ]
     for line in LINES:
         if line.scenario in results:
-            cells = " | ".join(_cell(line, results, name) for name in names)
+            cells = " | ".join(cell(line, results, name) for name in names)
             rows.append(f"| {line.what} | {cells} | {line.verdict(results) if judged else ''} |")
     return "\n".join(rows)
 
@@ -132,7 +132,8 @@ def with_figures(page: str, report: dict[str, Any]) -> str:
     return f"{before}{mark}{head}{end}\n\n{figures(report)}\n{after}"
 
 
-def _cell(line: Line, results: Scenarios, name: str) -> str:
+def cell(line: Line, results: Scenarios, name: str) -> str:
+    """A contender's number, and its part of the bare loop's."""
     value, ratio = line.value(results, name), line.ratio(results, name)
     if value is None:
         numbers = results[line.scenario].get(name, {})

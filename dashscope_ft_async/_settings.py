@@ -10,10 +10,10 @@ import ipaddress
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hmac import compare_digest
 from pathlib import Path
-from typing import cast
+from typing import Generic, Literal, TypeVar, cast
 from urllib.parse import SplitResult, quote, urlsplit
 
 import attrs
@@ -21,7 +21,16 @@ import attrs
 from dashscope_ft_async._text import looks_like_a_key
 from dashscope_ft_async.errors import ConfigurationError
 
+_T = TypeVar("_T")
+
 DEFAULT_REGION = "ap-southeast-1"
+
+# Of several variables for one thing, the first that is set counts.
+KEY_VARIABLE = "DASHSCOPE_API_KEY"
+KEY_FILE_VARIABLE = "DASHSCOPE_API_KEY_FILE_PATH"
+URL_VARIABLES = ("DASHSCOPE_BASE_URL", "DASHSCOPE_HTTP_BASE_URL")
+REGION_VARIABLES = ("DASHSCOPE_REGION", "DASHSCOPE_API_REGION")
+WORKSPACE_VARIABLES = ("DASHSCOPE_WORKSPACE", "DASHSCOPE_WORKSPACE_ID")
 
 _SHARED_HOSTS = {
     "cn-beijing": "dashscope.aliyuncs.com",
@@ -32,7 +41,7 @@ _SHARED_HOSTS = {
 # urlsplit finds the host ::1, which is this machine's, in "[::1]evil.example" too.
 _AUTHORITY = re.compile(r"(\[[^\[\]]+\]|[^\[\]:]+)(:\d*)?", re.ASCII)
 _WORKSPACE_REGIONS = frozenset({"eu-central-1", "ap-northeast-1"})
-
+REGIONS = (*_SHARED_HOSTS, *sorted(_WORKSPACE_REGIONS))
 
 _LEAST_SECRET = 8
 """Characters: what is shorter is a stand-in of a test, and would be found in the words of an answer."""
@@ -106,6 +115,34 @@ class Mask:
         return self._held
 
 
+@attrs.frozen
+class Origin:
+    """Where a setting came from."""
+
+    kind: Literal["argument", "variable", "file", "default"]
+    name: str = ""
+    """Name of the variable, path of the file."""
+
+
+@attrs.frozen
+class Found(Generic[_T]):
+    """A setting, and where it came from."""
+
+    value: _T
+    origin: Origin
+
+
+@attrs.frozen(kw_only=True)
+class Place:
+    """Where to ask."""
+
+    base_url: Found[str]
+    """Without a trailing slash, ``/api/v1`` included."""
+    region: Found[str] | None
+    """`None` where a URL was given, which names the host by itself."""
+    workspace: Found[str] | None
+
+
 @attrs.frozen(kw_only=True)
 class Settings:
     """Where to ask and as whom."""
@@ -155,43 +192,79 @@ def _settled(
     *,
     allow_insecure_http: bool,
 ) -> Settings:
-    if base_url is not None and region is not None:
-        raise ConfigurationError("give base_url or region, not both: each names a host.")
-    workspace = workspace or env.get("DASHSCOPE_WORKSPACE") or env.get("DASHSCOPE_WORKSPACE_ID") or None
-    if workspace is not None:
-        _check_header("workspace", workspace)
-        if looks_like_a_key(workspace):
-            raise ConfigurationError("workspace looks like an API key: give the id of a workspace.")
-    if base_url is None and region is None:
-        base_url = env.get("DASHSCOPE_BASE_URL") or env.get("DASHSCOPE_HTTP_BASE_URL") or None
-    if base_url is None:
-        region = region or env.get("DASHSCOPE_REGION") or env.get("DASHSCOPE_API_REGION")
-        base_url = _region_url(region or DEFAULT_REGION, workspace)
+    place = place_of(base_url, region, workspace, env, allow_insecure_http=allow_insecure_http)
     return Settings(
-        api_key=_api_key(api_key, env),
-        base_url=_normalised(base_url, allow_insecure_http=allow_insecure_http),
-        workspace=workspace,
+        api_key=key_of(api_key, env).value,
+        base_url=place.base_url.value,
+        workspace=None if place.workspace is None else place.workspace.value,
     )
 
 
-def _api_key(given: Secret | None, env: Mapping[str, str]) -> Secret:
-    key = given or Secret(env.get("DASHSCOPE_API_KEY") or _key_file(env) or "")
-    if not key.reveal():
+def place_of(
+    base_url: str | None,
+    region: str | None,
+    workspace: str | None,
+    env: Mapping[str, str],
+    *,
+    allow_insecure_http: bool = False,
+) -> Place:
+    """Where `settings` asks, and who said so."""
+    if base_url is not None and region is not None:
+        raise ConfigurationError("give base_url or region, not both: each names a host.")
+    ours = _found(workspace or None, env, WORKSPACE_VARIABLES)
+    if ours is not None:
+        name = f"workspace{_from(ours.origin)}"
+        _check_header(name, ours.value)
+        if looks_like_a_key(ours.value):
+            raise ConfigurationError(f"{name} looks like an API key: give the id of a workspace.")
+    url = _found(base_url, env, URL_VARIABLES) if region is None else None
+    there = None
+    if url is None:
+        there = _found(region or None, env, REGION_VARIABLES) or Found(DEFAULT_REGION, Origin("default"))
+        url = Found(_region_url(there, None if ours is None else ours.value), there.origin)
+    normalised = _normalised(url, allow_insecure_http=allow_insecure_http)
+    return Place(base_url=Found(normalised, url.origin), region=there, workspace=ours)
+
+
+def key_of(given: Secret | None, env: Mapping[str, str]) -> Found[Secret]:
+    """The key that `settings` uses, and who gave it."""
+    if given is not None:
+        key = Found(given, Origin("argument"))
+    elif env.get(KEY_VARIABLE):
+        key = Found(Secret(env[KEY_VARIABLE]), Origin("variable", KEY_VARIABLE))
+    else:
+        path = _key_file(env)
+        key = Found(Secret(_text_in(path)), Origin("file", str(path)))
+    if not key.value.reveal():
+        named = f" The file that {KEY_FILE_VARIABLE} names has none." if env.get(KEY_FILE_VARIABLE) else ""
         raise ConfigurationError(
             "no API key: set DASHSCOPE_API_KEY, or store it in ~/.dashscope/api_key; "
-            "a program may also pass api_key=."
+            f"a program may also pass api_key=.{named}"
         )
-    _check_header("api_key", key.reveal())
+    _check_header(f"api_key{_from(key.origin)}", key.value.reveal())
     return key
 
 
-def _key_file(env: Mapping[str, str]) -> str | None:
-    named = env.get("DASHSCOPE_API_KEY_FILE_PATH")
-    path = Path(named) if named else Path.home() / ".dashscope" / "api_key"
+def _found(given: str | None, env: Mapping[str, str], variables: Iterable[str]) -> Found[str] | None:
+    if given is not None:
+        return Found(given, Origin("argument"))
+    return next((Found(env[name], Origin("variable", name)) for name in variables if env.get(name)), None)
+
+
+def _from(origin: Origin) -> str:
+    return f" (from {origin.name})" if origin.name else ""
+
+
+def _key_file(env: Mapping[str, str]) -> Path:
+    named = env.get(KEY_FILE_VARIABLE)
+    return Path(named) if named else Path.home() / ".dashscope" / "api_key"
+
+
+def _text_in(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
-        return None
+        return ""
 
 
 def _check_header(name: str, value: object) -> None:
@@ -200,36 +273,39 @@ def _check_header(name: str, value: object) -> None:
         raise ConfigurationError(f"{name} must be text without blanks, control or non-ASCII characters.")
 
 
-def _region_url(region: str, workspace: str | None) -> str:
+def _region_url(named: Found[str], workspace: str | None) -> str:
+    region, place = named.value, _from(named.origin)
     if region in _SHARED_HOSTS:
         return f"https://{_SHARED_HOSTS[region]}"
     if region not in _WORKSPACE_REGIONS:
-        known = ", ".join(sorted({*_SHARED_HOSTS, *_WORKSPACE_REGIONS}))
-        raise ConfigurationError(f"unknown region {region!r}; known are {known}. Else pass base_url=.")
+        known = ", ".join(sorted(REGIONS))
+        raise ConfigurationError(
+            f"unknown region {region!r}{place}; known are {known}. Else pass base_url=."
+        )
     if workspace is None:
-        raise ConfigurationError(f"region {region} has no shared host: pass workspace= too.")
+        raise ConfigurationError(f"region {region}{place} has no shared host: pass workspace= too.")
     if not workspace.replace("-", "").isalnum():  # "evil.example/" would make another host of it
         raise ConfigurationError(f"workspace must be letters, digits and hyphens for region {region}.")
     return f"https://{workspace}.{region}.maas.aliyuncs.com"
 
 
-def _normalised(base_url: str, *, allow_insecure_http: bool) -> str:
-    parts = _split(base_url)
+def _normalised(url: Found[str], *, allow_insecure_http: bool) -> str:
+    name = f"base_url{_from(url.origin)}"
+    parts = _split(name, url.value)
     if parts.scheme == "http" and not (allow_insecure_http or _is_loopback(parts.hostname or "")):
         raise ConfigurationError(
-            "plain http would send the API key in the clear: use https, "
+            f"{name} is plain http, which would send the API key in the clear: use https, "
             "or allow_insecure_http=True where that is meant."
         )
     path = parts.path.rstrip("/").removesuffix("/api/v1").rstrip("/")
     return f"{parts.scheme}://{parts.netloc}{path}/api/v1"
 
 
-def _split(base_url: object) -> SplitResult:
+def _split(name: str, base_url: object) -> SplitResult:
     # Parts of the URL are not shown: people paste credentials into URLs.
+    no_url = f"{name} must be a URL such as https://dashscope-intl.aliyuncs.com/api/v1."
     if not isinstance(base_url, str) or not base_url.isprintable() or " " in base_url or "\\" in base_url:
-        raise ConfigurationError(
-            "base_url must be a URL such as https://dashscope-intl.aliyuncs.com/api/v1."
-        )
+        raise ConfigurationError(no_url)
     try:
         parts = urlsplit(base_url)
         usable = (
@@ -243,11 +319,9 @@ def _split(base_url: object) -> SplitResult:
         usable = False
         parts = SplitResult("", "", "", "", "")
     if not usable:
-        raise ConfigurationError(
-            "base_url must be a URL such as https://dashscope-intl.aliyuncs.com/api/v1."
-        )
+        raise ConfigurationError(no_url)
     if "@" in parts.netloc or parts.query or parts.fragment or "?" in base_url or "#" in base_url:
-        raise ConfigurationError("base_url must not hold credentials, a query or a fragment.")
+        raise ConfigurationError(f"{name} must not hold credentials, a query or a fragment.")
     return parts
 
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import threading
 from collections.abc import Callable, Coroutine, Generator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
 import pytest
 from click.testing import CliRunner, Result
+from jsonschema import Draft202012Validator
 
 from dashscope_ft_async import FineTuneClient, PollPolicy, RetryPolicy
 from dashscope_ft_async.cli import access, commands
+from dashscope_ft_async.cli.schema import schema_text
 from dashscope_ft_async.testing import Simulator
 from tests.conftest import KEY
 
@@ -56,6 +59,21 @@ class Service:
 
 
 @contextmanager
+def elsewhere(server: AbstractAsyncContextManager[T]) -> Generator[T, None, None]:
+    """Run any server in a loop and thread of its own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        yield asyncio.run_coroutine_threadsafe(server.__aenter__(), loop).result(10)
+    finally:
+        asyncio.run_coroutine_threadsafe(server.__aexit__(None, None, None), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+@contextmanager
 def serving() -> Generator[Service, None, None]:
     service = Service()
     try:
@@ -83,5 +101,19 @@ def run(*args: str, stdin: str | None = None) -> Result:
     return result
 
 
+_STRICT: Any = Draft202012Validator({**json.loads(schema_text()), "unevaluatedProperties": False})
+"""The schema of the lines; here a name that it does not tell is an error."""
+
+
 def lines_of(text: str) -> list[Json]:
-    return [json.loads(line) for line in text.splitlines()]
+    """The lines that a command wrote, each as the schema says."""
+    lines = [json.loads(line) for line in text.splitlines()]
+    for line in lines:
+        _STRICT.validate(line)
+    return lines
+
+
+def process_of(*args: str) -> list[str]:
+    """The command as a process. Ctrl-C reaches it also where the tests were started without one."""
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    return [sys.executable, "-c", f"{code}; from _dashscope_ft import main; main()", *args]

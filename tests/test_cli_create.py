@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -53,9 +55,37 @@ def test_a_create_without_a_good_answer_is_not_sent_again(server: Service) -> No
     assert lines_of(result.stdout)[-1]["event"] == "error"
 
 
-@pytest.mark.parametrize("args", [[], NEEDED[:2], [*NEEDED, "--hyper-parameter", "n_epochs"]])
-def test_create_refuses_what_cannot_be(args: list[str]) -> None:
-    assert run("create", *args).exit_code == 2
+ONE = '{"data_source_type": "file_id", "file_id": "file-1"}'
+MOUNTED = {"data_source_type": "oss_mount", "mount_storage": {"bucket": "b", "file_path": "p"}}
+
+
+def test_create_takes_data_sets(server: Service, tmp_path: Path) -> None:
+    file = tmp_path / "sets.json"
+    file.write_text(json.dumps([MOUNTED, MOUNTED]), encoding="utf-8")
+    training = ["--training-dataset", ONE, "--training-dataset", f"@{file}"]
+    sets = [*training, "--validation-dataset", ONE]
+    (line,) = lines_of(run("create", "--base-url", server.url, "--model", "m", *sets).stdout)
+    assert line["job"]["extra"]["training_datasets"] == [json.loads(ONE), MOUNTED, MOUNTED]
+    assert line["job"]["extra"]["validation_datasets"] == [json.loads(ONE)]
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ([], "--model"),
+        (NEEDED[:2], "give --training-file or --training-dataset"),
+        ([*NEEDED, "--training-dataset", ONE], "one, and not both"),
+        ([*NEEDED, "--validation-file", "f", "--validation-dataset", ONE], "not both"),
+        ([*NEEDED, "--hyper-parameter", "n_epochs"], "NAME=VALUE"),
+        ([*NEEDED[:2], "--training-dataset", "file-1"], "no JSON: "),
+        ([*NEEDED[:2], "--training-dataset", "[7]"], "no JSON object"),
+        ([*NEEDED[:2], "--training-dataset", "@/no/such/file"], "No such file"),
+    ],
+)
+def test_create_refuses_what_cannot_be(args: list[str], said: str) -> None:
+    result = run("create", *args)
+    assert result.exit_code == 2
+    assert said in result.stderr
 
 
 def test_checkpoints_are_a_line_each_the_newest_first(server: Service) -> None:

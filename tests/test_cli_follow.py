@@ -10,7 +10,6 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from math import inf
@@ -29,7 +28,7 @@ from dashscope_ft_async.cli.record import Record, event_line
 from dashscope_ft_async.cli.targets import ids_of
 from dashscope_ft_async.hooks import RequestFinished, Retrying, Throttled
 from dashscope_ft_async.testing import Fault, Simulator
-from tests.cli_world import Service, lines_of, run, serving, use_quick_client
+from tests.cli_world import Service, lines_of, process_of, run, serving, use_quick_client
 from tests.conftest import KEY
 
 ENDED = [(0.0, "SUCCEEDED")]
@@ -123,14 +122,7 @@ def test_ctrl_c_ends_watch_all_and_says_how_to_go_on(server: Service, tmp_path: 
     options = ["--base-url", server.url, "--json", "--refresh", "7.5", "--all"]
     record = ["--record", str(tmp_path / "watch.jsonl")]
     with subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "from dashscope_ft_async.cli import main; main()",
-            "watch",
-            *options,
-            *record,
-        ],
+        process_of("watch", *options, *record),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

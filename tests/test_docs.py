@@ -22,7 +22,7 @@ from dashscope_ft_async.testing import Simulator
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
-    [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md")]
+    [*ROOT.glob("README*.md"), ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md")]
 )
 SYBIL = Sybil(parsers=[PythonCodeBlockParser(), SkipParser()], path=str(ROOT))
 
@@ -106,6 +106,31 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
     assert missing == []
 
 
+def anchors_of(page: Path) -> set[str]:
+    """What a link can point at within a page, as code hosts and the site both name it."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_anchor_is_a_heading(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", page.read_text(encoding="utf-8"))
+
+    lost = [anchor for to, anchor in links if anchor not in anchors_of(page.parent / to if to else page)]
+
+    assert lost == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_link_to_the_outside_is_https(page: Path) -> None:
+    links = re.findall(r"\]\((\w+:[^)]*)\)", page.read_text(encoding="utf-8"))
+
+    assert [
+        link for link in links if not re.fullmatch(r"https://[\w-]+(\.[\w-]+)+(/[^\s<>]*)?", link)
+    ] == []
+
+
 def test_the_reference_names_every_error_and_no_other() -> None:
     page = (ROOT / "docs/reference/errors.md").read_text(encoding="utf-8")
     first_cells = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
@@ -121,3 +146,11 @@ def test_both_set_up_commands_stand_in_the_readme_as_one_line_each() -> None:
         "python3 -m venv .venv && .venv/bin/pip install -q '.[cli]' && .venv/bin/dashscope-ft demo\n",
         "python3 -m venv .venv && .venv/bin/pip install -q -e '.[dev]' && .venv/bin/pytest\n",
     ]
+
+
+def test_the_chinese_readme_has_the_same_code_and_only_links_that_the_english_one_has() -> None:
+    english, chinese = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh.md"))
+    blocks, links = re.compile(r"^```\w+\n.*?^```$", re.DOTALL | re.MULTILINE), re.compile(r"\]\(([^)]+)\)")
+
+    assert blocks.findall(chinese) == blocks.findall(english)
+    assert set(links.findall(chinese)) - {"README.md", "docs/index.md"} <= set(links.findall(english))

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from dashscope_ft_async._settings import Secret, Settings
+from dashscope_ft_async._settings import Origin, Secret, Settings, key_of, place_of
 from dashscope_ft_async._settings import settings as settings_of
 from dashscope_ft_async.errors import ConfigurationError
 
@@ -381,3 +381,82 @@ def test_a_secret_leaves_the_process_by_no_copy(copied: Any) -> None:
 def test_a_secret_is_told_on_request_only() -> None:
     assert Secret(KEY).reveal() == KEY
     assert not hasattr(Secret(KEY), "__dict__")
+
+
+# --- where they came from -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "expected"),
+    [
+        (
+            {},
+            {},
+            ("default", "", "ap-southeast-1"),
+        ),
+        (
+            {"region": "cn-beijing"},
+            {"DASHSCOPE_BASE_URL": "https://a"},
+            ("argument", "", "cn-beijing"),
+        ),
+        (
+            {},
+            {"DASHSCOPE_API_REGION": "us-east-1"},
+            ("variable", "DASHSCOPE_API_REGION", "us-east-1"),
+        ),
+        (
+            {"base_url": "https://a"},
+            {"DASHSCOPE_REGION": "us-east-1"},
+            ("argument", "", None),
+        ),
+        (
+            {},
+            {"DASHSCOPE_HTTP_BASE_URL": "https://a", "DASHSCOPE_REGION": "us-east-1"},
+            ("variable", "DASHSCOPE_HTTP_BASE_URL", None),
+        ),
+    ],
+)
+def test_the_place_says_who_named_it(
+    arguments: dict[str, Any], environ: dict[str, str], expected: tuple[str, str, str | None]
+) -> None:
+    place = place_of(arguments.get("base_url"), arguments.get("region"), None, environ)
+    origin = place.base_url.origin
+    region = None if place.region is None else place.region.value
+
+    assert (origin.kind, origin.name, region) == expected
+    assert place.base_url.value == settings(api_key=KEY, environ=environ, **arguments).base_url
+
+
+def test_the_key_says_where_it_lay() -> None:
+    path = write_key_file(b"sk-from-file")
+    environ = {"DASHSCOPE_API_KEY": "sk-from-env"}
+
+    assert key_of(Secret(KEY), environ).origin == Origin("argument")
+    assert key_of(None, environ).origin == Origin("variable", "DASHSCOPE_API_KEY")
+    assert key_of(None, {}).origin == Origin("file", str(path))
+
+
+def test_a_key_file_that_is_named_and_holds_none_is_told() -> None:
+    told = refusal(environ={"DASHSCOPE_API_KEY_FILE_PATH": "/no/such/file"})
+
+    assert "DASHSCOPE_API_KEY_FILE_PATH" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DASHSCOPE_API_KEY", "sk hush"),
+        ("DASHSCOPE_BASE_URL", "hush"),
+        ("DASHSCOPE_HTTP_BASE_URL", "http://far.example"),
+        ("DASHSCOPE_BASE_URL", "https://u:hush@far.example"),
+        ("DASHSCOPE_REGION", "mars-1"),
+        ("DASHSCOPE_API_REGION", "eu-central-1"),
+        ("DASHSCOPE_WORKSPACE", "a hush"),
+        ("DASHSCOPE_WORKSPACE_ID", "sk-hush-0123456789"),
+    ],
+)
+def test_what_is_wrong_in_the_environment_is_told_by_its_name(name: str, value: str) -> None:
+    told = refusal(environ={"DASHSCOPE_API_KEY": KEY, name: value})
+
+    assert f"(from {name})" in told
+    assert "hush" not in told

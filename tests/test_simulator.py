@@ -45,6 +45,16 @@ async def test_latency_of_service_and_job_add_up() -> None:
         assert service.requests[0].at == pytest.approx(5, abs=0.01)
 
 
+async def test_it_listens_where_it_is_told_and_says_where_it_cannot() -> None:
+    async with Simulator() as first:
+        port = int(first.base_url.split(":")[2].partition("/")[0])
+        with pytest.raises(OSError, match="in use"):
+            await Simulator(port=port).__aenter__()
+    async with Simulator(port=port) as second:
+        assert second.base_url == first.base_url
+        assert (await ask(second, "/fine-tunes"))[0] == 200
+
+
 async def test_keys_are_checked() -> None:
     async with Simulator(api_key="sk-right") as service:
         for headers, expected in (({}, 401), (HEADERS, 401), ({"Authorization": "Bearer sk-right"}, 200)):

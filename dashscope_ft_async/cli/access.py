@@ -12,6 +12,7 @@ import attrs
 import click
 from rich.console import Console
 
+from dashscope_ft_async._settings import REGIONS
 from dashscope_ft_async.cli import view
 from dashscope_ft_async.cli.lines import error_json, write_event
 from dashscope_ft_async.cli.outcome import Exit, exit_of
@@ -67,6 +68,10 @@ def seconds(_: click.Context, __: click.Parameter, value: float | None) -> float
     return value
 
 
+def _regions(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    return [name for name in REGIONS if name.startswith(incomplete)]
+
+
 def access_options(command: _F) -> _F:
     """The options of `Access`."""
     for option in (
@@ -74,7 +79,10 @@ def access_options(command: _F) -> _F:
         click.option("--json", is_flag=True, help="JSON lines on stdout, also on a terminal."),
         click.option("--workspace", metavar="ID", help="Workspace; else DASHSCOPE_WORKSPACE."),
         click.option(
-            "--region", metavar="NAME", help="Region; else DASHSCOPE_REGION, else ap-southeast-1."
+            "--region",
+            metavar="NAME",
+            shell_complete=_regions,
+            help="Region; else DASHSCOPE_REGION, else ap-southeast-1.",
         ),
         click.option("--base-url", metavar="URL", help="URL of the API; else DASHSCOPE_BASE_URL."),
     ):

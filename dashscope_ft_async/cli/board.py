@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 import attrs
 
@@ -12,11 +13,15 @@ from dashscope_ft_async.errors import APIStatusError, DashScopeFTError
 from dashscope_ft_async.models import FineTuneJob, JobStatus
 
 NOT_SEEN = "not seen yet"
+_QUEUED = (JobStatus.PENDING, JobStatus.QUEUING)
+_LAST = datetime.max.replace(tzinfo=UTC)
 
 
 def printable(text: str) -> str:
     """`text` on one line and without control characters: it comes from elsewhere."""
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else " " for char in text)
+    return " ".join(text.split())
 
 
 @attrs.define(kw_only=True)
@@ -30,6 +35,8 @@ class Row:
     error: DashScopeFTError | None = None
     exit: Exit | None = None
     """The job's own exit code, once its wait is over."""
+    rank_of_end: int = 0
+    """How many waits of the board were over with this one."""
 
     @property
     def name(self) -> str:
@@ -45,9 +52,28 @@ class Row:
         return self.job.status if known else printable(self.job.raw_status)
 
     @property
+    def queued(self) -> bool:
+        """Whether the job waits for its turn to train."""
+        return self.exit is None and self.job is not None and self.job.status in _QUEUED
+
+    @property
+    def went_wrong(self) -> bool:
+        """Whether somebody should look into it: the job or the wait for it failed."""
+        return self.error is not None or self.exit is Exit.FAILED
+
+    @property
     def model(self) -> str:
         """The model to show."""
         return printable(self.job.model or "") if self.job is not None else ""
+
+    @property
+    def checkpoints(self) -> str:
+        """How many are done, of how many at most, where the service says it: ``2/10``."""
+        done = None if self.job is None else self.job.output_cnt
+        most = None if self.job is None else self.job.max_output_cnt
+        if most is None:
+            return "" if done is None else f"{done}"
+        return f"{'?' if done is None else done}/{most}"
 
     @property
     def result(self) -> str:
@@ -71,8 +97,11 @@ def brief(error: DashScopeFTError) -> str:
 class Board:
     """A row for each job, in the order in which they were given."""
 
-    def __init__(self, job_ids: Iterable[str] = (), now: float = 0.0) -> None:
+    def __init__(self, job_ids: Iterable[str] = (), now: float = 0.0, *, whole: bool = False) -> None:
         self.rows: dict[str, Row] = {}
+        self.whole = whole
+        """Whether every active job of the account is on it."""
+        self._ends = 0
         self.add(job_ids, now)
 
     def add(self, job_ids: Iterable[str], now: float) -> None:
@@ -92,12 +121,17 @@ class Board:
         """Note a terminal snapshot."""
         row = self.seen(job, now)
         row.exit = exit_of(job)
-        return row
+        return self._over(row)
 
     def gave_up(self, job_id: str, error: DashScopeFTError) -> Row:
         """Note the error that a wait ended with."""
         row = self.rows[job_id]
         row.error, row.exit = error, exit_of(error)
+        return self._over(row)
+
+    def _over(self, row: Row) -> Row:
+        self._ends += 1
+        row.rank_of_end = self._ends
         return row
 
     @property
@@ -120,9 +154,46 @@ class Board:
         count = Counter(row.status for row in self.rows.values())
         return ", ".join(f"{number} {status}" for status, number in count.most_common())
 
+    def places(self) -> dict[str, int]:
+        """The place of each queued job in the line of its account, from 1; empty where that is not known.
+
+        The service does not tell. An account trains one job at a time, so it is the order of creation.
+        """
+        if not self.whole:
+            return {}
+        queued = sorted((row for row in self.rows.values() if row.queued), key=_created)
+        return {row.job_id: place for place, row in enumerate(queued, 1)}
+
     def shown(self, room: int) -> list[Row]:
-        """At most `room` rows: where not all fit, those not ended come first."""
+        """At most `room` rows: all in the order in which they were given, or the most interesting first.
+
+        Those are what a person at the screen may have to act on: what went wrong, the newest first. But
+        it takes no more than half of the room from what is under way, which comes next: jobs in training,
+        then those queued in the order of their turns, those not seen yet, and at last good ends, the
+        newest first.
+        """
         rows = list(self.rows.values())
         if len(rows) <= room:
             return rows
-        return sorted(rows, key=lambda row: row.exit is not None)[: max(room, 0)]
+        room = max(room, 0)
+        wrong = sorted((row for row in rows if row.went_wrong), key=_newest_end)
+        others = sorted((row for row in rows if not row.went_wrong), key=_interest)
+        most = max(room // 2, room - len(others))
+        return (wrong[:most] + others)[:room]
+
+
+def _created(row: Row) -> datetime:
+    at = None if row.job is None else row.job.create_time
+    return _LAST if at is None else at.replace(tzinfo=UTC)
+
+
+def _newest_end(row: Row) -> int:
+    return -row.rank_of_end
+
+
+def _interest(row: Row) -> tuple[int, int, datetime]:
+    if row.exit is not None:
+        return 3, _newest_end(row), _LAST
+    if row.job is None:
+        return 2, 0, _LAST
+    return (1, 0, _created(row)) if row.queued else (0, 0, _LAST)

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dashscope_ft_async.cli import completion
 from dashscope_ft_async.cli.access import (
     DAY,
     Access,
@@ -69,7 +70,7 @@ def checkpoints(job_id: str, timeout: float, **access: Any) -> None:
     "6 unreachable, 130 interrupted."
 )
 @one_job
-@click.argument("checkpoint", metavar="CHECKPOINT", callback=no_key)
+@click.argument("checkpoint", metavar="CHECKPOINT", callback=no_key, shell_complete=completion.checkpoints)
 @access_options
 @click.option("--model-name", required=True, metavar="TEXT", help="Name for the model.")
 @click.option(

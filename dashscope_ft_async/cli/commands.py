@@ -11,18 +11,31 @@ import click
 
 from dashscope_ft_async._version import __version__
 from dashscope_ft_async.cli.checkpoints import checkpoints, export
+from dashscope_ft_async.cli.completion import completion
 from dashscope_ft_async.cli.create import create
 from dashscope_ft_async.cli.demo import demo
+from dashscope_ft_async.cli.doctor.command import doctor
 from dashscope_ft_async.cli.jobs import cancel, delete, get, list_jobs
 from dashscope_ft_async.cli.logs import logs
 from dashscope_ft_async.cli.outcome import Exit
 from dashscope_ft_async.cli.report.command import report
+from dashscope_ft_async.cli.schema import schema
 from dashscope_ft_async.cli.simulate import simulate
 from dashscope_ft_async.cli.waits import wait, watch
 
 
 class _Group(click.Group):
-    """Ctrl-C and a pipe whose reader has gone end a command without a traceback, at any point of it."""
+    """All commands. Ctrl-C and a pipe whose reader has gone end each without a traceback, at any point."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)  # in the order in which they are wanted, which is not the alphabet's
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            told = f"{error.format_message()} Options stand behind the name of a command."
+            raise click.UsageError(told, ctx) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -47,18 +60,21 @@ def dashscope_ft() -> None:
 
 
 for _command in (
-    get,
-    list_jobs,
+    demo,
+    doctor,
     wait,
     watch,
+    get,
+    list_jobs,
     logs,
-    cancel,
-    delete,
-    create,
     checkpoints,
     export,
     report,
+    create,
+    cancel,
+    delete,
     simulate,
-    demo,
+    completion,
+    schema,
 ):
     dashscope_ft.add_command(_command)

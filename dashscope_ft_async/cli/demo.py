@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from math import ceil
+from math import ceil, exp, sin
 
 import attrs
 import click
@@ -22,8 +22,10 @@ from dashscope_ft_async.cli.access import SILENT, run_to_exit
 from dashscope_ft_async.cli.board import Board, Row
 from dashscope_ft_async.cli.follow import follow
 from dashscope_ft_async.cli.lines import Json, write_event
+from dashscope_ft_async.cli.live.health import Health
 from dashscope_ft_async.cli.outcome import Exit
 from dashscope_ft_async.cli.show import shown
+from dashscope_ft_async.models import JobStatus
 from dashscope_ft_async.policy import PollPolicy, RetryPolicy
 from dashscope_ft_async.testing import Fault, SeenRequest, Simulator
 
@@ -42,6 +44,33 @@ class Part:
     def end(self) -> tuple[float, str]:
         """When it ends, and how."""
         return self.steps[-1]
+
+    @property
+    def trains(self) -> tuple[float, float]:
+        """From when to when it is RUNNING."""
+        start = next(at for at, status in self.steps if status == JobStatus.RUNNING)
+        return start, next(at for at, _ in self.steps if at > start)
+
+    @property
+    def log(self) -> Sequence[tuple[float, str]]:
+        """A loss that falls while it trains, and less and less."""
+        start, stop = self.trains
+        steps = range(1, int((stop - start) / LOSS_EVERY))
+        losses = (0.6 + 1.8 * exp(-step / 6) + sin(2.6 * step + start) / (8 + step) for step in steps)
+        return [(start + LOSS_EVERY * at, f"{{'loss': {loss:.4f}}}") for at, loss in enumerate(losses, 1)]
+
+    @property
+    def acts(self) -> Sequence[tuple[float, str, Json]]:
+        """When it comes into which status, with what else is new about it then."""
+        start, stop = self.trains
+        acts: list[tuple[float, str, Json]] = [(at, status, {}) for at, status in self.steps[1:-1]]
+        for saved in range(CHECKPOINTS):
+            at = start + (stop - start) * saved / CHECKPOINTS
+            acts.append((at, JobStatus.RUNNING, {"output_cnt": saved, "max_output_cnt": CHECKPOINTS}))
+        at, status = self.end
+        # A code on a job would show from its start, so it comes with the end.
+        told = {} if self.code is None else {"code": self.code, "message": self.message}
+        return [*acts, (at, status, told)]
 
 
 CAST = (
@@ -62,6 +91,8 @@ FAULTS = (
     (2.0, (Fault.error(500, "InternalError", "internal error"), Fault.reset(), Fault.html(502))),
     (9.0, (Fault.html(502), Fault.error(503, "ModelUnavailable", "busy"), Fault.reset())),
 )
+CHECKPOINTS = 4
+LOSS_EVERY = 0.2
 STORM = (4.5, 3.0)
 """When every answer becomes a 429, and for how long."""
 _PATIENCE = 60.0
@@ -79,6 +110,8 @@ class Report:
     rows: Sequence[Row]
     seconds: float
     requests: int
+    for_losses: int
+    """How many of them were for the logs."""
     failures: Counter[str]
     naive: int
     """Requests of a loop that asks once a second for each job until it sees the end."""
@@ -90,6 +123,7 @@ class Report:
             "jobs": {row.job_id: row.status for row in self.rows},
             "seconds": round(self.seconds, 3),
             "requests": self.requests,
+            "requests_for_losses": self.for_losses,
             "failures_survived": dict(self.failures),
             "requests_of_one_per_second": self.naive,
         }
@@ -100,13 +134,15 @@ class Report:
         ends = Counter(row.status for row in self.rows)
         told = ", ".join(f"{number} {status}" for status, number in ends.most_common())
         kinds = ", ".join(f"{number} {kind}" for kind, number in self.failures.most_common())
+        would = "Asking once a second for each job would have taken"
         return [
             "",
             "What happened:",
             *(f"  {row.name:{width}}  {row.status:9}  {row.result}".rstrip() for row in self.rows),
             "",
             f"{len(self.rows)} jobs followed to their ends in {self.seconds:.1f} s: {told}.",
-            f"Requests: {self.requests}. Asking once a second for each job would have taken {self.naive}.",
+            f"Requests: {self.requests - self.for_losses}. {would} {self.naive}.",
+            *([f"Further requests, for the losses shown: {self.for_losses}."] if self.for_losses else []),
             f"Failures survived: {self.failures.total()} ({kinds}).",
             "No key was used, and nothing left this machine.",
         ]
@@ -125,31 +161,26 @@ def failures_of(requests: Sequence[SeenRequest]) -> Counter[str]:
 async def play(console: Console, *, as_json: bool, speed: float) -> Report:
     """Run the demonstration, `speed` times as fast as written."""
     started = time.monotonic()
-    board = Board((part.job_id for part in CAST), started)
+    board, health = Board((part.job_id for part in CAST), started, whole=True), Health(time.monotonic)
     async with (
         Simulator() as service,
         service.client(
             workspace="llm-simulated",
             poll=PollPolicy(initial=1.0 / speed, multiplier=1.2, max_interval=2.2 / speed),
             retry=RetryPolicy(initial=0.5 / speed, max_delay=1.5 / speed),
+            hooks=[health],
         ) as client,
     ):
-
-        def caption() -> str:
-            failed = failures_of(service.requests).total()
-            return f"{len(service.requests)} requests, {failed} failures survived"
-
         for part in CAST:
-            # A code on a job would show from its start: those that have one end by the weather.
-            steps = part.steps if part.code is None else part.steps[:-1]
             service.add_job(
-                [(at / speed, status) for at, status in steps],
+                part.steps[:1],
                 job_id=part.job_id,
+                log=[(at / speed, line) for at, line in part.log],
                 model=part.model,
                 finetuned_output=f"{part.model}-{part.job_id}",
             )
-        with _weather(service, speed):
-            async with shown(board, console, as_json=as_json, caption=caption) as views:
+        with _playing(service, speed):
+            async with shown(board, console, client, health, as_json=as_json) as views:
                 await follow(client, board, board.pending, views, timeout=_PATIENCE)
         rows = list(board.rows.values())
         as_written = all(row.status == part.end[1] for row, part in zip(rows, CAST, strict=True))
@@ -157,6 +188,7 @@ async def play(console: Console, *, as_json: bool, speed: float) -> Report:
             rows=rows,
             seconds=time.monotonic() - started,
             requests=len(service.requests),
+            for_losses=sum(seen.path.endswith("/logs") for seen in service.requests),
             failures=failures_of(service.requests),
             naive=sum(ceil(part.end[0]) + 1 for part in CAST),
             exit=Exit.SUCCEEDED if as_written else board.exit,
@@ -164,17 +196,16 @@ async def play(console: Console, *, as_json: bool, speed: float) -> Report:
 
 
 @contextmanager
-def _weather(service: Simulator, speed: float) -> Generator[None, None, None]:
-    """Faults, a storm of throttling, and failures that say why, each at its time."""
+def _playing(service: Simulator, speed: float) -> Generator[None, None, None]:
+    """Faults, a storm of throttling, and what becomes of the jobs, each at its time."""
     loop = asyncio.get_running_loop()
     storm, lasting = STORM
     coming = [loop.call_later(at / speed, service.fail_next, *faults) for at, faults in FAULTS]
     coming.append(loop.call_later(storm / speed, service.throttle, lasting / speed))
     for part in CAST:
-        if part.code is not None:
-            at, status = part.end
-            failed = partial(service.set_status, part.job_id, status, code=part.code, message=part.message)
-            coming.append(loop.call_later(at / speed, failed))
+        for at, status, told in part.acts:
+            act = partial(service.set_status, part.job_id, status, **told)
+            coming.append(loop.call_later(at / speed, act))
     try:
         yield
     finally:
@@ -182,7 +213,7 @@ def _weather(service: Simulator, speed: float) -> Generator[None, None, None]:
             handle.cancel()
 
 
-@click.command()
+@click.command(short_help="See it work: six simulated jobs, no key.")
 @click.option("--json", "as_json", is_flag=True, help="JSON lines on stdout.")
 @click.option("--speed", type=click.FloatRange(min=0.1, max=100), default=1.0, hidden=True)
 def demo(as_json: bool, speed: float) -> None:
@@ -193,7 +224,7 @@ def demo(as_json: bool, speed: float) -> None:
     console = Console(stderr=True)
 
     if not as_json:
-        click.echo(INTRODUCTION)
+        click.echo(f"{INTRODUCTION}\n")
 
     async def run() -> Exit:
         report = await play(console, as_json=as_json, speed=speed)

@@ -87,5 +87,6 @@ async def follow_all(
 
 
 async def active(client: FineTuneClient) -> list[str]:
-    """Ids of the jobs that have not ended now."""
-    return [job.job_id async for job in client.iter_jobs() if not job.is_terminal]
+    """Ids of the jobs that have not ended now, in the order of their creation."""
+    newest_first = [job.job_id async for job in client.iter_jobs() if not job.is_terminal]
+    return newest_first[::-1]

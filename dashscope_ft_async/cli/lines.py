@@ -59,7 +59,7 @@ def row_json(row: Row, at: datetime) -> Json:
     return line
 
 
-def event_json(name: str, job_id: str | None, at: datetime, **facts: object) -> Json:
+def event_json(name: str, job_id: str | None, at: datetime, /, **facts: object) -> Json:
     """What every line has, and its own facts behind it."""
     time = at.isoformat(timespec="milliseconds")
     return {"schema": SCHEMA, "event": name, "time": time, "job_id": job_id, **facts}
@@ -70,7 +70,7 @@ def text_of(line: Json) -> str:
     return json.dumps(line, default=str)
 
 
-def write_event(name: str, job_id: str | None, **facts: object) -> None:
+def write_event(name: str, job_id: str | None, /, **facts: object) -> None:
     """Write a line about something that is no snapshot of a job."""
     _write(event_json(name, job_id, datetime.now(UTC), **facts))
 
@@ -98,4 +98,5 @@ class PlainLines:
         """Write what is new."""
         after = time.monotonic() - self._started
         width = max(len(each.name) for each in self._board.rows.values())
-        click.echo(f"{after:6.1f} s  {row.name:{width}}  {row.status:9}  {row.result}".rstrip())
+        done = f"{row.checkpoints} checkpoints" if row.checkpoints and row.exit is None else row.result
+        click.echo(f"{after:6.1f} s  {row.name:{width}}  {row.status:9}  {done}".rstrip())

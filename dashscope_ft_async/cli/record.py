@@ -80,12 +80,12 @@ def event_line(event: Event, at: datetime) -> Json | None:
             return None
 
 
-def record_file(_: click.Context, __: click.Parameter, path: str | None) -> TextIO | None:
+def record_file(context: click.Context, _: click.Parameter, path: str | None) -> TextIO | None:
     """Open the record, to be gone on with; whoever cannot is told before any request."""
-    if path is None:
+    if path is None or context.resilient_parsing:  # a shell completes, and leaves no file behind
         return None
     try:
-        return click.get_current_context().with_resource(
+        return context.with_resource(
             open(path, "a", encoding="ascii")  # noqa: PTH123 - closed by the context
         )
     except OSError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import attrs
@@ -13,7 +13,10 @@ from rich.console import Console
 from dashscope_ft_async.cli.board import Board
 from dashscope_ft_async.cli.follow import View
 from dashscope_ft_async.cli.lines import JsonLines, PlainLines
-from dashscope_ft_async.cli.view import Complaints, live
+from dashscope_ft_async.cli.live.display import live
+from dashscope_ft_async.cli.live.health import Health
+from dashscope_ft_async.cli.view import Complaints
+from dashscope_ft_async.client import FineTuneClient
 
 
 @attrs.frozen
@@ -49,7 +52,7 @@ def terminals() -> Terminals:
 
 @asynccontextmanager
 async def shown(
-    board: Board, console: Console, *, as_json: bool, caption: Callable[[], str] = str
+    board: Board, console: Console, client: FineTuneClient, health: Health, *, as_json: bool
 ) -> AsyncGenerator[list[View], None]:
     """The views of `board` that fit where our output goes."""
     fitting = terminals().views(json=as_json)
@@ -60,5 +63,5 @@ async def shown(
         views.append(PlainLines(board))
     async with AsyncExitStack() as stack:
         if fitting.live:
-            await stack.enter_async_context(live(console, board, caption))
+            await stack.enter_async_context(live(console, board, client, health))
         yield views

@@ -3,31 +3,81 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import click
 from rich.console import Console
 
-from dashscope_ft_async.cli.access import run_to_exit
+from dashscope_ft_async.cli.access import run_to_exit, seconds
 from dashscope_ft_async.cli.lines import write_event
 from dashscope_ft_async.cli.outcome import Exit
 from dashscope_ft_async.cli.show import terminals
 from dashscope_ft_async.testing import Simulator
+from dashscope_ft_async.testing.simulator import USUAL_LIFE
+
+_USUAL_SECONDS = float(USUAL_LIFE[-1][0])
 
 
-@click.command(epilog="Exit codes: 2 usage, 130 interrupted, which is how it ends.")
+@click.command(
+    short_help="Run a simulated service on 127.0.0.1.",
+    epilog="Exit codes: 2 usage, as where the port is taken; 130 interrupted, which is how it ends.",
+)
 @click.option("--json", "as_json", is_flag=True, help="A JSON line on stdout, also on a terminal.")
-@click.option("--jobs", type=click.IntRange(0, 10_000), default=3, show_default=True, help="Jobs at first.")
-def simulate(as_json: bool, jobs: int) -> None:
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=0,
+    show_default="any that is free",
+    metavar="N",
+    help="Port to listen on.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(0, 10_000),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="Jobs at first.",
+)
+@click.option(
+    "--job-seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    callback=seconds,
+    default=_USUAL_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a job takes from its creation to its end.",
+)
+@click.option(
+    "--latency",
+    type=click.FloatRange(min=0),
+    callback=seconds,
+    default=0.0,
+    metavar="SECONDS",
+    help="Answer each request only after so long.",
+)
+@click.option(
+    "--rate-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    callback=seconds,
+    metavar="N",
+    help="Answer what goes beyond N requests per second with a 429.",
+)
+def simulate(
+    as_json: bool, port: int, jobs: int, job_seconds: float, latency: float, rate_limit: float | None
+) -> None:
     """Run a simulated service on 127.0.0.1 until Ctrl-C, and print its URL.
 
-    It needs no key and takes any. Give the URL as --base-url or DASHSCOPE_BASE_URL. Its jobs end after
-    ten seconds, and so do those that are created.
+    It needs no key and takes any. Give the URL as --base-url or DASHSCOPE_BASE_URL to the other commands
+    or to a program. All its jobs succeed, unless they are cancelled.
     """
+    life = [(at * job_seconds / _USUAL_SECONDS, status) for at, status in USUAL_LIFE]
+    service = Simulator(latency=latency, rate_limit=rate_limit, new_jobs=life, port=port)
 
     async def run() -> Exit:
-        async with Simulator() as service:
+        async with service:
             for _ in range(jobs):
-                service.add_job()
+                service.add_job(life)
             if as_json or not terminals().stdout:
                 write_event("simulating", None, base_url=service.base_url)
             else:
@@ -36,4 +86,8 @@ def simulate(as_json: bool, jobs: int) -> None:
             await asyncio.Event().wait()
         return Exit.SUCCEEDED
 
-    raise SystemExit(run_to_exit(run, Console(stderr=True)))
+    try:
+        raise SystemExit(run_to_exit(run, Console(stderr=True)))
+    except OSError as error:
+        told = os.strerror(error.errno) if error.errno else str(error)
+        raise click.BadParameter(f"{port}: {told}.", param_hint="--port") from None

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 import attrs
 import click
 
 from dashscope_ft_async._text import looks_like_a_key
+from dashscope_ft_async.cli.completion import job_ids
 from dashscope_ft_async.cli.follow import active
 from dashscope_ft_async.client import FineTuneClient
 
@@ -28,15 +29,14 @@ def no_key(_: click.Context, __: click.Parameter, value: str | tuple[str, ...]) 
 
 def one_job(command: _F) -> _F:
     """The argument of a command about one job: ``job_id``."""
-    return click.argument("job_id", metavar="ID", callback=no_key)(command)
+    return click.argument("job_id", metavar="ID", callback=no_key, shell_complete=job_ids)(command)
 
 
 def many_jobs(command: _F) -> _F:
-    """The arguments of a command about many jobs: ``job_ids`` and ``every``, for `Targets`."""
-    ids = click.argument("job_ids", metavar="[ID...]", nargs=-1, callback=_with_stdin)
-    return click.option("--all", "every", is_flag=True, help="Every active job of the account.")(
-        ids(command)
-    )
+    """The arguments of a command about many jobs: ``job_ids`` and ``every``, for `Targets.of`."""
+    ids = click.argument("job_ids", metavar="[ID...]", nargs=-1, callback=no_key, shell_complete=job_ids)
+    every = click.option("--all", "every", is_flag=True, help="Every active job of the account.")
+    return every(ids(command))
 
 
 @attrs.frozen
@@ -44,30 +44,30 @@ class Targets:
     """The jobs that were asked for."""
 
     ids: Sequence[str] | None
-    """`None` where none were asked for; there may be none on stdin."""
-    every: bool
+    """`None` for every active job."""
 
-    def __attrs_post_init__(self) -> None:
-        if self.every == (self.ids is not None):
+    @classmethod
+    def of(cls, job_ids: Sequence[str], every: bool) -> Self:
+        """What the arguments say; reads stdin where they do. Raises click's errors."""
+        if every == bool(job_ids):
             raise click.UsageError("give one of: ids, - for ids on stdin, --all.")
+        return cls(None if every else _with_stdin(job_ids))
 
     async def find(self, client: FineTuneClient) -> Sequence[str]:
         """Their ids; with ``--all`` those of the jobs that have not ended now."""
         return await active(client) if self.ids is None else self.ids
 
 
-def _with_stdin(
-    context: click.Context, parameter: click.Parameter, given: Sequence[str]
-) -> Sequence[str] | None:
-    if not given:
-        return None
+def _with_stdin(given: Sequence[str]) -> Sequence[str]:
     ids: list[str] = []
     try:
         for text in given:
             ids.extend(ids_of(sys.stdin) if text == STDIN else [text])
     except UnicodeDecodeError:
         raise click.BadParameter("stdin is no text.") from None
-    return no_key(context, parameter, tuple(ids))
+    if any(map(looks_like_a_key, ids)):
+        raise click.BadParameter("an API key is no job id.")
+    return ids
 
 
 def ids_of(lines: Iterable[str]) -> Iterator[str]:

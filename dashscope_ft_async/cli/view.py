@@ -1,18 +1,15 @@
-"""Tables for people: a live one on stderr while jobs run, one on stdout at the end."""
+"""What people are shown besides the live view: tables on stdout, complaints and the log on stderr."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
-import time
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import timedelta
 
 from rich import box
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -31,44 +28,37 @@ _COLOURS = {
     JobStatus.FAILED: "bold red",
     JobStatus.CANCELED: "bold yellow",
 }
-_REFRESH = 0.25
-_LINES_AROUND = 6
-"""Lines of a table that are no rows, and the line of the cursor."""
 
 
-def coloured(row: Row) -> Text:
-    """The status in its colour; red where the wait ended in an error."""
-    return Text(row.status, "red" if row.error is not None else _COLOURS.get(row.status, "magenta"))
+def colour_of(status: str) -> str:
+    """The colour of a status."""
+    return _COLOURS.get(status, "magenta")
+
+
+def status_style(row: Row) -> str:
+    """The colour of its status; red where the wait ended in an error."""
+    return "red" if row.error is not None else colour_of(row.status)
 
 
 def elapsed(seconds: float) -> str:
-    """``0:01:05``."""
-    return str(timedelta(seconds=int(max(0.0, seconds))))
-
-
-def live_table(board: Board, now: float, room: int, caption: str) -> Group:
-    """The jobs as they are now, one line each, in at most `room` lines."""
-    table = _table("In status")
-    rows = board.shown(room)
-    for row in rows:
-        in_status = "" if row.exit is not None else elapsed(now - row.since)
-        result = Text(row.result, no_wrap=True, overflow="ellipsis")
-        table.add_row(Text(row.name), Text(row.model), coloured(row), in_status, result)
-    # Where width is short, rich takes it first from the columns that may wrap: here, from the results.
-    for column in table.columns[:-1]:
-        column.no_wrap, column.overflow = True, "ellipsis"
-    hidden = len(board.rows) - len(rows)
-    parts = [f"{hidden} more not shown" if hidden else "", board.tally(), caption]
-    return Group(table, Text(" · ".join(part for part in parts if part), "dim"))
+    """``0:01:05``, and ``3 d 04:05`` from a day on."""
+    whole = timedelta(seconds=int(max(0.0, seconds)))
+    minutes = whole.seconds // 60
+    return f"{whole.days} d {minutes // 60:02}:{minutes % 60:02}" if whole.days else str(whole)
 
 
 def final_table(board: Board) -> Table:
     """The jobs as they were left."""
-    table = _table("Took")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("Job", "Model", "Status"):
+        table.add_column(name, overflow="fold")
+    table.add_column("Took", justify="right")
+    table.add_column("Result", overflow="fold")
     for row in board.rows.values():
         duration = None if row.job is None else row.job.duration
         took = "" if duration is None else elapsed(duration.total_seconds())
-        table.add_row(Text(row.name), Text(row.model), coloured(row), took, Text(row.result))
+        status = Text(row.status, status_style(row))
+        table.add_row(Text(row.name), Text(row.model), status, took, Text(row.result))
     return table
 
 
@@ -79,15 +69,6 @@ def details(job: FineTuneJob) -> Table:
         if value not in (None, "", (), {}):
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
             table.add_row(Text(name, "bold"), Text(printable(text)))
-    return table
-
-
-def _table(time: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("Job", "Model", "Status"):
-        table.add_column(name, overflow="fold")
-    table.add_column(time, justify="right")
-    table.add_column("Result", overflow="fold")
     return table
 
 
@@ -107,35 +88,6 @@ def complain(console: Console, error: DashScopeFTError) -> None:
     """One line; through the console, so that it lands above a live table and not in it."""
     line = Text.assemble(("error: ", "bold red"), printable(str(error)))
     console.print(line, soft_wrap=True)
-
-
-@asynccontextmanager
-async def live(console: Console, board: Board, caption: Callable[[], str]) -> AsyncGenerator[None, None]:
-    """Keep a table of `board` on the terminal; at the end it is wiped away."""
-
-    def table() -> Group:
-        return live_table(board, time.monotonic(), console.size.height - _LINES_AROUND, caption())
-
-    # Refreshed from the loop: rich's own thread would read the board while it changes.
-    with Live(
-        get_renderable=table,
-        console=console,
-        auto_refresh=False,
-        transient=True,
-        redirect_stdout=False,
-    ) as display:
-
-        async def refresh() -> None:
-            while True:
-                display.refresh()
-                await asyncio.sleep(_REFRESH)
-
-        refreshing = asyncio.create_task(refresh())
-        try:
-            yield
-        finally:
-            refreshing.cancel()
-            await asyncio.gather(refreshing, return_exceptions=True)
 
 
 class _Through(logging.Handler):

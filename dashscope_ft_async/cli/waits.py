@@ -15,6 +15,7 @@ from dashscope_ft_async.cli import view
 from dashscope_ft_async.cli.access import DAY, Access, access_options, run_to_exit, seconds
 from dashscope_ft_async.cli.board import Board
 from dashscope_ft_async.cli.follow import View, follow, follow_all
+from dashscope_ft_async.cli.live.health import Health
 from dashscope_ft_async.cli.outcome import Exit, go_on_line
 from dashscope_ft_async.cli.record import Record, record_file
 from dashscope_ft_async.cli.show import shown
@@ -28,6 +29,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 def _record_option(command: _F) -> _F:
     return click.option(
         "--record",
+        type=click.Path(),
         metavar="FILE",
         callback=record_file,
         help="Append what happens to FILE as JSON lines, every request included.",
@@ -56,13 +58,13 @@ class Following:
         After Ctrl-C it is to go on with the options `again`, for the jobs that had not ended or, where
         it is `endless`, as it began.
         """
-        board = Board()
+        board, health = Board(whole=self.targets.ids is None), Health(time.monotonic)
         recorder = [] if self.record is None else [Record(self.record, self.console)]
 
         async def follow_them() -> Exit:
             async with (
-                self.options.client(recorder) as client,
-                shown(board, self.console, as_json=self.options.as_json) as views,
+                self.options.client([*recorder, health]) as client,
+                shown(board, self.console, client, health, as_json=self.options.as_json) as views,
             ):
                 return await how(client, board, [*views, *recorder])
 
@@ -99,7 +101,7 @@ class Following:
 @click.option("--no-timeout", is_flag=True, help="Never give up.")
 @_record_option
 def wait(
-    job_ids: Sequence[str] | None,
+    job_ids: Sequence[str],
     every: bool,
     timeout: float | None,
     no_timeout: bool,
@@ -118,7 +120,7 @@ def wait(
     if no_timeout and timeout is not None:
         raise click.UsageError("--timeout and --no-timeout exclude each other.")
     limit = None if no_timeout else DAY if timeout is None else timeout
-    following = Following("wait", Targets(job_ids, every), Access(**access), record)
+    following = Following("wait", Targets.of(job_ids, every), Access(**access), record)
 
     async def to_the_end(client: FineTuneClient, board: Board, views: Sequence[View]) -> Exit:
         board.add(await following.targets.find(client), time.monotonic())
@@ -148,14 +150,14 @@ def wait(
 )
 @_record_option
 def watch(
-    job_ids: Sequence[str] | None, every: bool, refresh: float, record: TextIO | None, **access: Any
+    job_ids: Sequence[str], every: bool, refresh: float, record: TextIO | None, **access: Any
 ) -> None:
     """Show jobs as they change, until all have ended.
 
     As wait, but it never gives up, and how the jobs end does not matter to its exit code. With --all it
     also takes in the jobs that come later, and goes on until Ctrl-C.
     """
-    following = Following("watch", Targets(job_ids, every), Access(**access), record)
+    following = Following("watch", Targets.of(job_ids, every), Access(**access), record)
 
     async def on_and_on(client: FineTuneClient, board: Board, views: Sequence[View]) -> Exit:
         if every:

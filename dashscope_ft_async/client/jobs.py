@@ -122,7 +122,8 @@ class Jobs(Core):
             model: Model to tune; may be a tuned one.
             training_file_ids: Ids (or URLs) of files. Either these or `training_datasets`.
             training_datasets: Such as ``{"data_source_type": "file_id", "file_id": …}``, sent as given.
-            validation_file_ids, validation_datasets: The same for validation; optional.
+            validation_file_ids: The same for validation; optional.
+            validation_datasets: The same for validation; optional.
             hyper_parameters: Sent as given; whatever JSON can hold.
             training_type: ``sft``, ``efficient_sft``, ``cpt``, ``dpo_full``, ``dpo_lora``, …
             job_name: Free text. One of your own makes a job easy to find again.

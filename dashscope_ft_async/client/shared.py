@@ -117,8 +117,12 @@ def shared_client(
     same object. A wait that is begun inside must end inside.
 
     Args:
-        api_key, base_url, region, workspace, allow_insecure_http: As of `FineTuneClient`; what counts is
-            what they, the environment and the key file come to.
+        api_key: As of `FineTuneClient`; what counts of the first four is what they, the environment and
+            the key file come to.
+        base_url: As of `FineTuneClient`.
+        region: As of `FineTuneClient`.
+        workspace: As of `FineTuneClient`.
+        allow_insecure_http: As of `FineTuneClient`.
         options: The others of `FineTuneClient`, but `session`.
 
     Raises:

@@ -226,7 +226,8 @@ class Waits(Core):
 
         Args:
             state: From `WaitError.state` or `Waiting.state`, perhaps through `WatchState.to_json`.
-            poll, on_update: As in `wait_for_terminal`.
+            poll: As in `wait_for_terminal`.
+            on_update: As in `wait_for_terminal`.
 
         Raises:
             ConfigurationError: the state is of another base URL or workspace than this client.

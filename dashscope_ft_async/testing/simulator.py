@@ -46,6 +46,10 @@ class Simulator:
         first_log_offset: Offset of the first line of a log: 0 as the service's page says, or 1.
         stream_seconds: After so many seconds a stream breaks off. By default it lasts to the job's end.
         new_jobs: What happens to jobs that are created by a request, as in `add_job`.
+        port: Where it listens; by default on any port that is free.
+
+    Raises:
+        OSError: on entering, where the port is taken or not allowed.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class Simulator:
         first_log_offset: int = 0,
         stream_seconds: float | None = None,
         new_jobs: Timeline = USUAL_LIFE,
+        port: int = 0,
     ) -> None:
         self._api_key = None if api_key is None else Secret(api_key)
         self._latency = latency
@@ -64,6 +69,7 @@ class Simulator:
         self._first_log_offset = first_log_offset
         self._stream_seconds = stream_seconds
         self._new_jobs = checked_timeline(new_jobs)
+        self._port = port
         self._jobs: dict[str, SimulatedJob] = {}
         self._faults: deque[Fault] = deque()
         self._throttled_until = float("-inf")
@@ -97,8 +103,12 @@ class Simulator:
             keepalive_timeout=_TEN_YEARS,
         )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
+        site = web.TCPSite(self._runner, "127.0.0.1", self._port)
+        try:
+            await site.start()
+        except OSError:
+            await self._runner.cleanup()
+            raise
         self._started = asyncio.get_running_loop().time()
         host, port = self._runner.addresses[0][:2]
         self.base_url = f"http://{host}:{port}/api/v1"

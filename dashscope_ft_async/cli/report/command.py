@@ -21,6 +21,7 @@ from dashscope_ft_async.cli.access import DAY, Access, access_options, run_to_ex
 from dashscope_ft_async.cli.board import Board
 from dashscope_ft_async.cli.follow import follow
 from dashscope_ft_async.cli.lines import write_event
+from dashscope_ft_async.cli.live.health import Health
 from dashscope_ft_async.cli.outcome import Exit, exit_of, go_on_line, most_serious
 from dashscope_ft_async.cli.record import Record
 from dashscope_ft_async.cli.report.collect import Collected, collect
@@ -54,12 +55,13 @@ class _Reporting:
     async def run(self) -> Exit:
         """Look at the jobs, or wait for their ends, and write the files."""
         this_wait = io.StringIO()
-        recorder = Record(this_wait, self.console)
-        async with self.options.client([recorder] if self.wait else ()) as client:
+        recorder, health = Record(this_wait, self.console), Health(time.monotonic)
+        async with self.options.client([recorder, health] if self.wait else ()) as client:
             self.board.add(await self.targets.find(client), time.monotonic())
             job_ids = self.board.pending
             if self.wait:
-                async with shown(self.board, self.console, as_json=self.options.as_json) as views:
+                json = self.options.as_json
+                async with shown(self.board, self.console, client, health, as_json=json) as views:
                     await follow(client, self.board, job_ids, [*views, recorder], timeout=self.timeout)
             else:
                 await follow(client, self.board, job_ids, (), timeout=0)
@@ -183,7 +185,7 @@ def _lines_of(paths: Sequence[Path]) -> list[bytes]:
     help="With --wait: stop waiting after so many seconds, 86400 by default.",
 )
 def report(
-    job_ids: Sequence[str] | None,
+    job_ids: Sequence[str],
     every: bool,
     files: Sequence[Path],
     theme: str,
@@ -204,9 +206,9 @@ def report(
         raise click.UsageError("--timeout goes with --wait.")
     _check_extra()
     lines = _lines_of(records)
-    recorded_ids = read(lines).job_ids if records and job_ids is None and not every else job_ids
+    of_records = bool(records) and not job_ids and not every
     reporting = _Reporting(
-        targets=Targets(recorded_ids, every),
+        targets=Targets(read(lines).job_ids) if of_records else Targets.of(job_ids, every),
         options=Access(**access),
         files=files,
         theme=theme,

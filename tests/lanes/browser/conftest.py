@@ -58,7 +58,7 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
     def opened(url: str, *, width: int = 1280, height: int = 800, dark: bool = False) -> Page:
         def heard(message: ConsoleMessage) -> None:
             if message.type == "error":
-                trouble.append(f"{url}: {message.text}")
+                trouble.append(f"{url}: {message.text} {message.location}")
 
         def raised(error: object) -> None:
             trouble.append(f"{url}: {error}")
@@ -70,6 +70,7 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
         page = browser.new_page(
             viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
         )
+        page.set_default_timeout(10_000)
         pages.append(page)
         page.on("console", heard)
         page.on("pageerror", raised)

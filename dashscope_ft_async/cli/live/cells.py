@@ -1,0 +1,56 @@
+"""Text measured in the cells of a terminal, in the characters that it has: pure."""
+
+from __future__ import annotations
+
+import attrs
+from rich.cells import cell_len, set_cell_size
+
+from dashscope_ft_async.cli.board import printable
+from dashscope_ft_async.cli.live import sparkline
+
+
+@attrs.frozen
+class Pen:
+    """What can be written in an encoding; one that is not of Unicode gets ASCII for what we draw."""
+
+    encoding: str = "utf-8"
+
+    @property
+    def unicode(self) -> bool:
+        """Whether there is every character. GBK has blocks too, but they are two cells wide."""
+        return self.encoding.lower().startswith("utf")
+
+    @property
+    def levels(self) -> str:
+        """The characters of a curve."""
+        return sparkline.BLOCKS if self.unicode else sparkline.ASCII
+
+    @property
+    def dot(self) -> str:
+        """Between two facts on a line."""
+        return " · " if self.unicode else " - "
+
+    @property
+    def mark(self) -> str:
+        """Where something was cut off."""
+        return "…" if self.unicode else ".."
+
+    def text(self, text: str) -> str:
+        """`text` on one line, without control characters and what there is no character for."""
+        text = printable(text)
+        return text if self.unicode else text.encode(self.encoding, "replace").decode(self.encoding)
+
+    def fit(self, text: str, width: int) -> str:
+        """`text` in at most `width` cells, with a mark where it was cut."""
+        text = self.text(text)
+        if cell_len(text) <= width:
+            return text
+        if width <= len(self.mark):
+            return self.mark[: max(0, width)]
+        return set_cell_size(text, width - len(self.mark)).rstrip() + self.mark
+
+    def cell(self, text: str, width: int, *, right: bool = False) -> str:
+        """`text` in exactly `width` cells."""
+        text = self.fit(text, width)
+        blanks = " " * (width - cell_len(text))
+        return blanks + text if right else text + blanks

@@ -1,0 +1,82 @@
+"""The comparison with others, from what `bench` measured and kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bench.contenders import TITLES
+from bench.faults.report import AS_WANTED
+from bench.faults.report import TITLES as WAITERS
+from bench.report import LINES, Line, cell
+
+_BENCH = Path(__file__).parents[1] / "bench"
+
+_COSTS = (
+    ("500 waits: requests", "waits-500", "requests"),
+    ("500 waits: CPU", "waits-500", "cpu"),
+    ("500 waits: lag between end and return, p99", "waits-500", "lag_p99"),
+    ("2,000 waits: CPU", "waits-2000", "cpu"),
+    ("2,000 waits: lag between end and return, p99", "waits-2000", "lag_p99"),
+    ("2,000 waits: lost", "waits-2000", "lost"),
+    ("500 waits under 50 requests/s: lost", "limited-500", "lost"),
+    ("memory per wait", "memory", "rss"),
+    ("CPU of one get, 8 at once", "get", "us_at_8"),
+    ("CPU of an import", "import", "cpu_ms"),
+)
+
+_FAULTS = (
+    ("Refusals that pass", "429, three times in a row"),
+    ("Refusals that pass", "500, five times in a row"),
+    ("In the body", "cut, three times in a row"),
+    ("Status 200, and no job", "a page in HTML"),
+    ("Redirects", "302 to elsewhere"),
+    ("For ever", "silence"),
+    ("Refusals that do not", "401 InvalidApiKey"),
+    ("How the job ends", "FAILED, with the code of a bad request"),
+    ("Other words", "SUCCESSED"),
+    ("Wrong types, other jobs", "another job's end"),
+)
+
+
+def costs() -> str:
+    """What ways to wait cost, side by side, and the command that measures each line."""
+    kept = _kept("results.json")
+    rows = [
+        "| | " + " | ".join(TITLES.values()) + " | `python -m bench` … |",
+        "| --- |" + " --- |" * (len(TITLES) + 1),
+    ]
+    for title, scenario, key in _COSTS:
+        line = _line(scenario, key)
+        cells = " | ".join(cell(line, kept["scenarios"], name) for name in TITLES)
+        rows.append(f"| {title} | {cells} | `{scenario}` |")
+    packages = ", ".join(f"{name} {version}" for name, version in kept["machine"]["packages"].items())
+    return "\n".join(rows) + f"\n\nPython {kept['machine']['python']}; {packages}."
+
+
+def faults() -> str:
+    """What becomes of a wait, by faults of many kinds, and how many of all end as wanted."""
+    kept = _kept("faults.json")
+    found = {(row["group"], row["name"]): row for row in kept["rows"]}
+    rows = [
+        "| what happens | wanted | " + " | ".join(WAITERS.values()) + " |",
+        "| --- | --- |" + " --- |" * len(WAITERS),
+    ]
+    for group, name in _FAULTS:
+        row = found[group, name]
+        cells = " | ".join("; ".join(row[waiter]) or AS_WANTED for waiter in WAITERS)
+        rows.append(f"| {group}: {name} | {row['wanted']} | {cells} |")
+    good = " | ".join(str(sum(not row[waiter] for row in kept["rows"])) for waiter in WAITERS)
+    rows.append(f"| **of all {len(kept['rows'])} rows, as wanted** | | {good} |")
+    versions = ", ".join(f"{name} {version}" for name, version in kept["versions"].items())
+    return "\n".join(rows) + f"\n\nPython {kept['python']}; {versions}."
+
+
+def _line(scenario: str, key: str) -> Line:
+    [line] = [line for line in LINES if (line.scenario, line.key) == (scenario, key)]
+    return line
+
+
+def _kept(name: str) -> Any:
+    return json.loads((_BENCH / name).read_text(encoding="utf-8"))

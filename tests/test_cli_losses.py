@@ -1,0 +1,92 @@
+"""The logs of running jobs are read for their losses, a few at a time, and never in anybody's way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from dashscope_ft_async import FineTuneClient
+from dashscope_ft_async.cli.board import Board
+from dashscope_ft_async.cli.follow import follow
+from dashscope_ft_async.cli.live.losses import MOST, Losses, follow_losses
+from dashscope_ft_async.cli.outcome import Exit
+from dashscope_ft_async.testing import Fault, Simulator
+
+
+@asynccontextmanager
+async def followed(client: FineTuneClient, board: Board) -> AsyncGenerator[dict[str, Losses]]:
+    losses: dict[str, Losses] = {}
+    tasks = [
+        asyncio.create_task(follow(client, board, list(board.rows), [], timeout=None)),
+        asyncio.create_task(follow_losses(client, board, losses)),
+    ]
+    yield losses
+    assert not tasks[1].done()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def logs_read(service: Simulator) -> dict[str, int]:
+    """How often the log of which job was asked for."""
+    paths = [seen.path.split("/")[-2] for seen in service.requests if seen.path.endswith("/logs")]
+    return {job_id: paths.count(job_id) for job_id in paths}
+
+
+@pytest.mark.looptime
+async def test_the_losses_of_a_running_job_come_as_they_are_logged(
+    service: Simulator, client: FineTuneClient
+) -> None:
+    lines = [
+        (10, "begins"),
+        (20, "{'loss': 2.5}"),
+        (30, "{'loss': 1.5, 'epoch': 1.0}"),
+        (40, "{'train_loss': 9.9}"),
+    ]
+    job_id = service.add_job([(0, "QUEUING"), (15, "RUNNING"), (3600, "SUCCEEDED")], log=lines)
+    board = Board([job_id])
+    async with followed(client, board) as losses:
+        await asyncio.sleep(14)
+        assert losses == {}
+        await asyncio.sleep(120)
+        told = losses[job_id]
+        assert (told.curve.points, told.last) == ([2.5, 1.5], 1.5)
+        assert told.metric is not None
+        assert told.metric.epoch == 1.0
+
+
+@pytest.mark.looptime
+async def test_hundreds_of_jobs_do_not_cost_hundreds_of_logs(
+    service: Simulator, client: FineTuneClient
+) -> None:
+    first = [service.add_job([(0, "RUNNING"), (600, "SUCCEEDED")]) for _ in range(MOST)]
+    later = [service.add_job([(0, "RUNNING"), (7200, "SUCCEEDED")]) for _ in range(100)]
+    idle = [service.add_job([(0, "QUEUING")]) for _ in range(100)]
+    board = Board([*first, *later, *idle])
+    async with followed(client, board):
+        await asyncio.sleep(500)
+        assert logs_read(service).keys() == set(first)
+        assert sum(logs_read(service).values()) <= MOST * (500 / 20 + 10)
+        await asyncio.sleep(300)
+        assert logs_read(service).keys() == {*first, *later[:MOST]}
+
+
+@pytest.mark.looptime
+async def test_a_log_that_is_missing_disturbs_nothing_and_is_left_alone(
+    service: Simulator, client: FineTuneClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*_: Any) -> Fault:
+        return Fault.error(404, "NotFound", "no such log")
+
+    monkeypatch.setattr("dashscope_ft_async.testing.simulator.answer_of_log", missing)
+    job_id = service.add_job([(0, "RUNNING"), (600, "SUCCEEDED")])
+    board = Board([job_id])
+    async with followed(client, board) as losses:
+        await asyncio.sleep(700)
+        assert losses[job_id].last is None
+        assert logs_read(service) == {job_id: 2}
+        assert board.rows[job_id].exit is Exit.SUCCEEDED

@@ -146,7 +146,7 @@ def _lines_of(paths: Sequence[Path]) -> list[bytes]:
 @click.command(
     short_help="Write a page or a picture about jobs.",
     epilog="Exit codes: 0 written, and all jobs were read, whatever became of them; else it is written "
-    "too: 2 usage, 4 timed out, 5 refused, 6 unreachable; 130 interrupted."
+    "too: 2 usage, 4 timed out, 5 refused, 6 unreachable; 130 interrupted.",
 )
 @many_jobs
 @access_options

@@ -93,7 +93,7 @@ def test_a_file_that_cannot_be_written_in_the_end_is_told(
     monkeypatch.setattr(Path, "write_bytes", full)
     result = run("report", "--base-url", server.url, server.add_job(ENDED))
     assert result.exit_code == 2
-    assert result.stderr == "error: the report cannot be written: No space left on device\n"
+    assert result.stderr == "error: report.html cannot be written: No space left on device.\n"
     assert Path("report.html").read_text(encoding="ascii") == "old"
     assert [path.name for path in Path().iterdir()] == ["report.html"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from math import isfinite
+from pathlib import Path
 from typing import TextIO
 
 import click
@@ -80,13 +81,11 @@ def event_line(event: Event, at: datetime) -> Json | None:
             return None
 
 
-def record_file(context: click.Context, _: click.Parameter, path: str | None) -> TextIO | None:
-    """Open the record, to be gone on with; whoever cannot is told before any request."""
-    if path is None or context.resilient_parsing:  # a shell completes, and leaves no file behind
+def opened(path: Path | None) -> TextIO | None:
+    """The record to go on with, until the command ends. Raises `click.BadParameter` where there is none."""
+    if path is None:
         return None
     try:
-        return context.with_resource(
-            open(path, "a", encoding="ascii")  # noqa: PTH123 - closed by the context
-        )
+        return click.get_current_context().with_resource(path.open("a", encoding="ascii"))
     except OSError as error:
-        raise click.BadParameter(f"{path}: {error.strerror}") from None
+        raise click.BadParameter(f"{path}: {error.strerror}.", param_hint="--record") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, NoReturn, TextIO, TypeVar
 
 import attrs
@@ -17,7 +18,7 @@ from dashscope_ft_async.cli.board import Board
 from dashscope_ft_async.cli.follow import View, follow, follow_all
 from dashscope_ft_async.cli.live.health import Health
 from dashscope_ft_async.cli.outcome import Exit, go_on_line
-from dashscope_ft_async.cli.record import Record, record_file
+from dashscope_ft_async.cli.record import Record, opened
 from dashscope_ft_async.cli.show import shown
 from dashscope_ft_async.cli.targets import Targets, many_jobs
 from dashscope_ft_async.client import FineTuneClient
@@ -29,9 +30,8 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 def _record_option(command: _F) -> _F:
     return click.option(
         "--record",
-        type=click.Path(),
+        type=click.Path(path_type=Path),
         metavar="FILE",
-        callback=record_file,
         help="Append what happens to FILE as JSON lines, every request included.",
     )(command)
 
@@ -105,7 +105,7 @@ def wait(
     every: bool,
     timeout: float | None,
     no_timeout: bool,
-    record: TextIO | None,
+    record: Path | None,
     **access: Any,
 ) -> None:
     """Wait until all jobs have ended.
@@ -120,7 +120,7 @@ def wait(
     if no_timeout and timeout is not None:
         raise click.UsageError("--timeout and --no-timeout exclude each other.")
     limit = None if no_timeout else DAY if timeout is None else timeout
-    following = Following("wait", Targets.of(job_ids, every), Access(**access), record)
+    following = Following("wait", Targets.of(job_ids, every), Access(**access), opened(record))
 
     async def to_the_end(client: FineTuneClient, board: Board, views: Sequence[View]) -> Exit:
         board.add(await following.targets.find(client), time.monotonic())
@@ -149,15 +149,13 @@ def wait(
     help="With --all: look for new jobs so often.",
 )
 @_record_option
-def watch(
-    job_ids: Sequence[str], every: bool, refresh: float, record: TextIO | None, **access: Any
-) -> None:
+def watch(job_ids: Sequence[str], every: bool, refresh: float, record: Path | None, **access: Any) -> None:
     """Show jobs as they change, until all have ended.
 
     As wait, but it never gives up, and how the jobs end does not matter to its exit code. With --all it
     also takes in the jobs that come later, and goes on until Ctrl-C.
     """
-    following = Following("watch", Targets.of(job_ids, every), Access(**access), record)
+    following = Following("watch", Targets.of(job_ids, every), Access(**access), opened(record))
 
     async def on_and_on(client: FineTuneClient, board: Board, views: Sequence[View]) -> Exit:
         if every:

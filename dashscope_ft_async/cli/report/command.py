@@ -26,7 +26,7 @@ from dashscope_ft_async.cli.outcome import Exit, exit_of, go_on_line, most_serio
 from dashscope_ft_async.cli.record import Record
 from dashscope_ft_async.cli.report.collect import Collected, collect
 from dashscope_ft_async.cli.report.facts import Facts
-from dashscope_ft_async.cli.report.files import outputs, replace
+from dashscope_ft_async.cli.report.files import check, replace
 from dashscope_ft_async.cli.report.recorded import Recorded, read
 from dashscope_ft_async.cli.report.words import some
 from dashscope_ft_async.cli.show import shown, terminals
@@ -157,7 +157,6 @@ def _lines_of(paths: Sequence[Path]) -> list[bytes]:
     type=click.Path(path_type=Path),
     multiple=True,
     default=[Path("report.html")],
-    callback=outputs,
     metavar="FILE",
     help="Write to FILE, by its ending a page (.html) or a picture (.svg, .png); may be given again. "
     "Else report.html.",
@@ -206,6 +205,7 @@ def report(
     if timeout is not None and not wait:
         raise click.UsageError("--timeout goes with --wait.")
     _check_extra()
+    check(files)
     lines = _lines_of(records)
     of_records = bool(records) and not job_ids and not every
     reporting = _Reporting(
@@ -219,11 +219,7 @@ def report(
         timeout=DAY if timeout is None else timeout,
     )
     with view.logs(reporting.console, reporting.options.log_level):
-        try:
-            code = run_to_exit(reporting.run, reporting.console)
-        except OSError as error:
-            click.echo(f"error: the report cannot be written: {error.strerror}", err=True)
-            code = Exit.USAGE
+        code = run_to_exit(reporting.run, reporting.console)
     if code is Exit.INTERRUPTED and wait and reporting.board.rows:
         click.echo("Interrupted; the jobs go on. To go on with the report:", err=True)
         click.echo(f"  {reporting.again()}", err=True)

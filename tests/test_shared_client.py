@@ -265,7 +265,7 @@ async def test_leaving_in_another_loop_is_refused() -> None:
         ({"base_url": "http://host.example"}, "plain http"),
         ({"hooks": 3}, "hooks must be"),
     ],
-    ids=lambda value: str(value),
+    ids=lambda value: value if isinstance(value, str) else next(iter(value)),
 )
 def test_bad_input_is_refused_at_once_and_shows_no_key(options: Any, complaint: str) -> None:
     with pytest.raises(ConfigurationError, match=complaint) as raised:

@@ -247,7 +247,9 @@ def test_a_body_that_is_cut_is_broken(cut: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"<html>", b"\x00", gzip.compress(PLAIN) + b"junk", gzip.compress(PLAIN) + b"\0"]
+    "body",
+    [b"<html>", b"\x00", gzip.compress(PLAIN) + b"junk", gzip.compress(PLAIN) + b"\0"],
+    ids=["HTML", "a zero", "junk behind", "a zero behind"],
 )
 def test_what_is_not_compressed_is_broken(body: bytes) -> None:
     with pytest.raises(APIResponseValidationError, match="broken compression"):

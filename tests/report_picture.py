@@ -36,6 +36,7 @@ def _job(name: str, status: str, created: int, queued: int, trained: int) -> Job
         job_name=name,
         create_time=at,
         minutes=created + queued + trained,
+        usage=None if status == "RUNNING" else trained * 3_781,
         log=log_of(lines),
     )
 

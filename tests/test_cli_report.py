@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shlex
@@ -15,12 +16,13 @@ from typing import Any
 import pytest
 
 from dashscope_ft_async.cli import access
-from dashscope_ft_async.cli.report import command, draw
+from dashscope_ft_async.cli.report import command, draw, patience
 from dashscope_ft_async.cli.show import Terminals
 from dashscope_ft_async.testing import Fault
-from tests.cli_world import Service, lines_of, run, serving, use_quick_client
+from tests.cli_world import Service, lines_of, process_of, run, serving, use_quick_client
 from tests.conftest import KEY
 
+ENVIRONMENT = {**os.environ, "DASHSCOPE_API_KEY": KEY, "PYTHONPATH": str(Path(__file__).parents[1])}
 ENDED = [(0.0, "SUCCEEDED")]
 AS_USUAL = Fault.stall(0)
 LOG = [
@@ -147,10 +149,100 @@ def test_all_is_every_active_job(server: Service) -> None:
     assert lines_of(result.stdout)[-1]["jobs"] == 2
 
 
-def test_no_jobs_are_a_report_too(server: Service) -> None:
+def test_where_all_is_no_job_a_report_that_is_there_stays(server: Service) -> None:
+    Path("report.html").write_text("good", encoding="ascii")
     result = run("report", "--base-url", server.url, "--all")
-    assert result.exit_code == 0
-    assert "No jobs" in page()
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "No jobs to report.\n")
+    assert Path("report.html").read_text(encoding="ascii") == "good"
+
+
+@pytest.mark.parametrize("text", ["", "{}\n", "garbage\n"])
+def test_a_record_without_a_job_is_refused_and_a_report_that_is_there_stays(
+    text: str, server: Service
+) -> None:
+    Path("wait.jsonl").write_text(text, encoding="ascii")
+    Path("report.html").write_text("good", encoding="ascii")
+    result = run("report", "--base-url", server.url, "--record", "wait.jsonl")
+    assert result.exit_code == 2
+    assert "no job in the record" in result.stderr
+    assert Path("report.html").read_text(encoding="ascii") == "good"
+    assert server.simulator.requests == []
+
+
+def test_too_many_requests_cost_no_job_and_no_log_while_others_are_answered(server: Service) -> None:
+    busy = [Fault.error(429, "Throttling", "busy")] * 12
+    jobs = [server.add_job(ENDED, faults=busy, log=LOG) for _ in range(6)]
+    result = run("report", "--base-url", server.url, *jobs)
+    assert (result.exit_code, result.stderr) == (0, "")
+    text = page()
+    assert "not seen" not in text
+    assert "could not be read" not in text
+
+
+def test_too_many_requests_end_the_reading_after_a_lull(
+    server: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "LULL", 0.3)
+    busy = [Fault.error(429, "Throttling", "busy")] * 1000
+    jobs = [server.add_job(ENDED, faults=busy) for _ in range(9)]
+    result = run("report", "--base-url", server.url, *jobs)
+    assert result.exit_code == 6
+    assert "9 jobs could not be read." in page()
+
+
+def test_a_rate_that_stays_refused_is_not_asked_for_without_a_pause(
+    server: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "LULL", 0.3)
+    later = [Fault.error(429, "Throttling", "busy", retry_after=3600)] * 1000
+    result = run("report", "--base-url", server.url, server.add_job(ENDED, faults=later))
+    assert result.exit_code == 6
+    assert len(server.simulator.requests) <= 3
+
+
+def test_a_timeout_bounds_the_reading_and_the_report_is_there(server: Service) -> None:
+    good = server.add_job(ENDED, log=LOG, job_name="faq-bot")
+    slow = server.add_job(ENDED, faults=[Fault.stall()])
+    result = run("report", "--base-url", server.url, "--timeout", "0.5", good, slow)
+    assert result.exit_code == 4
+    assert "1 job could not be read." in page()
+
+
+def test_a_timeout_bounds_the_listing(server: Service) -> None:
+    server.add_job([(0, "RUNNING")])
+    server.simulator.fail_next(*[Fault.error(429, "Throttling", "busy")] * 1000)
+    for wait in ([], ["--wait"]):
+        result = run("report", "--base-url", server.url, "--all", "--timeout", "0.2", *wait)
+        assert result.exit_code == 4
+    assert not Path("report.html").exists()
+
+
+def test_a_log_that_a_wait_could_not_read_is_told_on_stderr(server: Service) -> None:
+    refused = Fault.error(403, "AccessDenied", "no logs for you")
+    job_id = server.add_job(ENDED, log=LOG, faults=[AS_USUAL, refused])
+    result = run("report", "--base-url", server.url, "--wait", job_id)
+    assert result.exit_code == 5
+    assert result.stderr.count("error: ") == 1
+    assert "no logs for you" in result.stderr
+
+
+def test_what_ended_a_wait_is_told_once(server: Service) -> None:
+    result = run("report", "--base-url", server.url, "--wait", "ft-not-there")
+    assert result.exit_code == 5
+    assert result.stderr.count("error: ") == 1
+
+
+def test_a_reader_that_is_gone_ends_it_as_a_pipe_does(server: Service) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    try:
+        ran = subprocess.run(
+            process_of("report", "--base-url", server.url, server.add_job(ENDED)),
+            stdout=theirs, stderr=subprocess.PIPE, text=True, check=False, timeout=60, env=ENVIRONMENT,
+        )  # fmt: skip
+    finally:
+        os.close(theirs)
+    assert (ran.returncode, ran.stderr) == (141, "")
 
 
 def test_a_record_names_the_jobs_and_tells_of_the_wait(server: Service) -> None:
@@ -184,7 +276,7 @@ def test_a_record_that_is_not_there_is_a_usage_error() -> None:
     assert "not-there.jsonl: No such file or directory" in result.stderr
 
 
-@pytest.mark.parametrize("args", [[], ["--all", "ft-1"], ["--timeout", "5", "ft-1"]])
+@pytest.mark.parametrize("args", [[], ["--all", "ft-1"], ["--timeout", "0", "ft-1"]])
 def test_contradictions_are_usage_errors(args: list[str]) -> None:
     assert run("report", *args).exit_code == 2
 
@@ -248,10 +340,69 @@ def test_interrupting_a_wait_prints_the_command_that_goes_on(server: Service) ->
         "dark",
         "--record",
         "old.jsonl",
+        "--record",
+        "a b.wait.jsonl",
         job_id,
     ]
     assert shlex.split(errors.splitlines()[-1]) == expected
     assert not Path("a b.html").exists()
+    events = [line["event"] for line in lines_of(Path("a b.wait.jsonl").read_text(encoding="ascii"))]
+    assert {"request", "update"} <= set(events)
+
+
+def test_a_wait_that_was_interrupted_again_goes_on_in_the_same_record(
+    server: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def interrupted(client: Any, board: Any, job_ids: Any, views: Any, **_: Any) -> None:
+        for job_id in job_ids:
+            row = board.seen(await client.get(job_id), 0.0)
+            for each in views:
+                each.tell(row)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "follow", interrupted)
+    job_id = server.add_job([(0, "RUNNING")])
+    first = run("report", "--base-url", server.url, "--wait", job_id)
+    kept = Path("report.wait.jsonl").read_text(encoding="ascii")
+    again = shlex.split(first.stderr.splitlines()[-1])
+    assert again[-3:] == ["--record", "report.wait.jsonl", job_id]
+    second = run(*again[1:])
+    assert shlex.split(second.stderr.splitlines()[-1]) == again
+    both = Path("report.wait.jsonl").read_text(encoding="ascii")
+    assert both.startswith(kept)
+    assert len(lines_of(both)) == 2 * len(lines_of(kept))
+
+
+def test_ctrl_c_while_it_draws_ends_it_and_keeps_the_wait(
+    server: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: object) -> str:
+        with pytest.raises(RuntimeError):
+            asyncio.get_running_loop()  # a loop would swallow Ctrl-C until all is drawn
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(draw, "script", interrupted)
+    job_id = server.add_job(ENDED, log=LOG)
+    assert run("report", "--base-url", server.url, job_id).exit_code == 130
+    result = run("report", "--base-url", server.url, "--wait", job_id)
+    assert result.exit_code == 130
+    assert shlex.split(result.stderr.splitlines()[-1])[-3:] == ["--record", "report.wait.jsonl", job_id]
+    assert "/logs" not in Path("report.wait.jsonl").read_text(encoding="ascii")
+    assert not Path("report.html").exists()
+
+
+@pytest.mark.parametrize("asked", [["ft-1", "ft-2"], ["--all"]])
+def test_interrupted_before_the_first_answer_it_goes_on_as_it_was_asked(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(access, "FineTuneClient", interrupted)
+    result = run("report", "--wait", *asked)
+    assert result.exit_code == 130
+    expected = ["dashscope-ft", "report", "--wait", "--output", "report.html", *asked]
+    assert shlex.split(result.stderr.splitlines()[-1]) == expected
 
 
 def test_an_interrupted_report_without_a_wait_has_nothing_to_go_on_with(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import json
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from typing import Any
 
@@ -20,7 +21,7 @@ from dashscope_ft_async.cli.report.colours import DARK, LIGHT, OF_GROUP, OF_PHAS
 from dashscope_ft_async.cli.report.facts import GROUPS, Asked, Facts, JobFacts, Log, Loss, WaitFacts
 from dashscope_ft_async.cli.report.timeline import Phase
 from tests.conftest import KEY
-from tests.report_world import CREATED, NOW, STAMP, curve, known, log_of, report
+from tests.report_world import CREATED, NOW, STAMP, curve, known, log_of, report, seen
 
 DRAWN = Style(LIGHT, 800)
 WAIT = WaitFacts(
@@ -75,6 +76,48 @@ def test_the_timeline_names_jobs_phases_and_ends() -> None:
 def test_a_picture_says_what_its_pale_bars_mean() -> None:
     assert charts.PALE in texts_of(charts.picture(report(known(status="RUNNING")), DARK, "one"))
     assert charts.PALE not in texts_of(charts.picture(report(known()), DARK, "one"))
+
+
+def test_a_picture_shows_the_requests_of_a_wait() -> None:
+    texts = texts_of(charts.picture(report(known(), wait=WAIT), LIGHT, "one"))
+    assert {"Requests", charts.SHADED, *GROUPS} <= texts
+    assert "Requests" not in texts_of(charts.picture(report(known()), LIGHT, "one"))
+
+
+def test_a_picture_tells_how_long_jobs_took_and_their_tokens() -> None:
+    assert "SUCCEEDED · 20 min · 279,808 tokens" in texts_of(charts.picture(report(known()), LIGHT, "one"))
+    two = report(known(), known("ft-2", "FAILED", minutes=95, usage=1))
+    texts = texts_of(charts.picture(two, LIGHT, "two"))
+    assert {"20 min · 279,808 tokens", "1 h 35 min · 1 token"} <= texts
+    assert not any("tokens" in text for text in texts_of(charts.timeline(two, DRAWN)))
+    many = report(*(known(f"ft-{n}") for n in range(50)))
+    assert not any("tokens" in text for text in texts_of(charts.picture(many, LIGHT, "many")))
+
+
+@pytest.mark.parametrize("jobs", [2, 9, 50])
+def test_a_loss_of_a_single_figure_is_seen(jobs: int) -> None:
+    def points(lone: list[float]) -> int:
+        several = [known(f"ft-{n}", log=log_of(curve([2.0, 1.0] * 9))) for n in range(jobs)]
+        spec = charts.losses(report(known("ft-lone", log=log_of(curve(lone))), *several), DRAWN)
+        assert spec is not None
+        return draw.svg(spec).count('aria-roledescription="point"')
+
+    assert (points([1.5]), points([1.5] * 18)) == (1, 0)
+
+
+@pytest.mark.parametrize("year", [1, 1969, 2200, 9999])
+def test_times_at_the_ends_of_the_calendar_are_not_known(year: int) -> None:
+    odd = datetime(year, 12, 31, 23, 59, 59)  # noqa: DTZ001 - the service names no zone
+    stamp = f"{year:04}-12-31 23:59:59,000 - INFO - start to fine-tune"
+    facts = report(
+        known("ft-1", create_time=odd, end_time=odd),
+        known("ft-2", "RUNNING", create_time=odd),
+        known("ft-3", "RUNNING", log=log_of([stamp])),
+        known("ft-4", end_time=odd.replace(tzinfo=UTC)),
+        wait=WAIT,
+    )
+    assert f"{year:04}-12-31" not in page.page_of(facts)
+    assert draw.png(charts.picture(facts, LIGHT, "odd")).startswith(b"\x89PNG")
 
 
 def test_the_timeline_of_one_job_does_not_name_it() -> None:
@@ -307,6 +350,18 @@ def test_the_page_about_many_has_a_row_for_each() -> None:
 def test_the_log_of_a_failed_job_ends_the_page_about_it() -> None:
     failed = known(status="FAILED", log=log_of([STAMP, "CUDA out of memory"]))
     assert "CUDA out of memory" in page.page_of(report(failed))
+
+
+def test_a_job_that_was_not_seen_does_not_look_as_one_that_succeeded() -> None:
+    text = page.page_of(report(known(), JobFacts(job_id="ft-2", error="NotFound")))
+    assert '<li class="chip unseen">1 not seen</li>' in text
+    assert '.chip.unseen::before { content: "? "; }' in text
+
+
+def test_the_page_says_by_what_it_knows_the_clock() -> None:
+    watched = attrs.evolve(known(), sightings=[seen(20, "SUCCEEDED", 19.9)])
+    said = "The service's clock is 8 h ahead of UTC, as the ends that were seen between two polls tell."
+    assert said in html.unescape(page.page_of(report(watched)))
 
 
 def test_a_page_about_nothing_says_so() -> None:

@@ -20,6 +20,7 @@ from dashscope_ft_async.cli.report.recorded import Recorded, read
 from dashscope_ft_async.hooks import RequestFinished, Retrying, Throttled
 from tests.report_world import job
 
+FAR = ("0001-01-02T00:00:00+00:00", "1969-12-31T23:59:59+00:00", "9999-12-31T23:59:59+00:00")
 START = datetime(2026, 1, 5, 2, 30, tzinfo=UTC)
 
 
@@ -152,7 +153,7 @@ def test_odd_facts_in_a_line_never_stop_the_reading(event: str, facts: dict[str,
     assert all(snapshot.job_id == job_id for job_id, (_, snapshot) in recorded.snapshots.items())
 
 
-@pytest.mark.parametrize("time", [None, 5, "", "2026-01-05T02:30:00", "tomorrow"])
-def test_a_line_without_a_time_in_a_zone_is_not_believed(time: object) -> None:
+@pytest.mark.parametrize("time", [None, 5, "", "2026-01-05T02:30:00", "tomorrow", *FAR])
+def test_a_line_without_a_likely_time_in_a_zone_is_not_believed(time: object) -> None:
     line = json.dumps({"schema": 1, "event": "update", "time": time, "job_id": "ft-1", "status": "RUNNING"})
     assert read([line]).wait.unread == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -24,13 +24,19 @@ from dashscope_ft_async.cli.lines import write_event
 from dashscope_ft_async.cli.outcome import Exit
 from dashscope_ft_async.cli.targets import one_job
 from dashscope_ft_async.client import FineTuneClient
+from dashscope_ft_async.models import LogPage
 
 
-async def so_far(client: FineTuneClient, job_id: str, after: int = 0) -> AsyncGenerator[str, None]:
-    """The lines of the log as it is now."""
+def pages_of(client: FineTuneClient, job_id: str) -> Callable[[int], Awaitable[LogPage]]:
+    """Asks for the longest page of the log at an offset."""
+    return lambda offset: client.logs(job_id, offset=offset, lines=PAGE_LINES)
+
+
+async def so_far(page_at: Callable[[int], Awaitable[LogPage]], after: int = 0) -> AsyncGenerator[str, None]:
+    """The lines of the log as it is now; `page_at` asks for what is at an offset."""
     tail = Tail(after)
     while True:
-        page = await client.logs(job_id, offset=tail.offset, lines=PAGE_LINES)
+        page = await page_at(tail.offset)
         new = tail.take(page.lines, page.total)
         for line in new:
             yield line
@@ -70,7 +76,7 @@ def logs(job_id: str, follow: bool, after: int, timeout: float | None, **access:
     async def question(client: FineTuneClient) -> None:
         nonlocal number
         followed = client.follow_logs(job_id, after=after, timeout=limit) if follow else None
-        async with aclosing(followed or so_far(client, job_id, after)) as lines:
+        async with aclosing(followed or so_far(pages_of(client, job_id), after)) as lines:
             async for line in lines:
                 number += 1
                 if options.as_json:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
+from functools import partial
 
 import attrs
 
 from dashscope_ft_async.cli.board import Row, brief
-from dashscope_ft_async.cli.logs import so_far
+from dashscope_ft_async.cli.logs import pages_of, so_far
 from dashscope_ft_async.cli.report.facts import JobFacts, Log, LogReader
+from dashscope_ft_async.cli.report.patience import Patience
 from dashscope_ft_async.cli.report.recorded import Recorded
 from dashscope_ft_async.client import FineTuneClient
 from dashscope_ft_async.errors import DashScopeFTError, NotFoundError, WaitTimeoutError
 from dashscope_ft_async.models import FineTuneJob, JobStatus
 
-_AT_ONCE = 16
+_AT_ONCE = 4
 _NOT_BEGUN = frozenset({JobStatus.PENDING, JobStatus.QUEUING})
 
 
@@ -29,7 +31,11 @@ class Collected:
 
 
 async def collect(
-    client: FineTuneClient, rows: Iterable[Row], recorded: Recorded, done: Callable[[], None]
+    client: FineTuneClient,
+    rows: Iterable[Row],
+    recorded: Recorded,
+    patience: Patience,
+    done: Callable[[], None],
 ) -> list[Collected]:
     """The facts of the jobs that were looked at. An error is a fact too, and ends nothing.
 
@@ -39,7 +45,7 @@ async def collect(
 
     async def one(row: Row) -> Collected:
         async with room:
-            collected = await _one(client, row, recorded)
+            collected = await _one(client, row, recorded, patience)
         done()
         return collected
 
@@ -48,12 +54,12 @@ async def collect(
     return [task.result() for task in tasks]
 
 
-async def _one(client: FineTuneClient, row: Row, recorded: Recorded) -> Collected:
-    job, error = await _fresh(client, row)
+async def _one(client: FineTuneClient, row: Row, recorded: Recorded, patience: Patience) -> Collected:
+    job, error = await _fresh(client, row, patience)
     errors = [] if error is None else [error]
     log = Log()
     if job is not None and error is None and job.status not in _NOT_BEGUN:
-        log, failed = await _log(client, row.job_id)
+        log, failed = await _log(client, row.job_id, patience)
         errors += [] if failed is None else [failed]
     recorded_at = None
     if job is None and row.job_id in recorded.snapshots:
@@ -69,22 +75,26 @@ async def _one(client: FineTuneClient, row: Row, recorded: Recorded) -> Collecte
     return Collected(facts, errors)
 
 
-async def _fresh(client: FineTuneClient, row: Row) -> tuple[FineTuneJob | None, DashScopeFTError | None]:
+async def _fresh(
+    client: FineTuneClient, row: Row, patience: Patience
+) -> tuple[FineTuneJob | None, DashScopeFTError | None]:
     """The last snapshot of the job, and why there is no later one."""
-    if row.job is not None and (row.error is None or isinstance(row.error, WaitTimeoutError)):
-        return row.job, None
-    if not isinstance(row.error, WaitTimeoutError):
+    if row.error is not None and not isinstance(row.error, WaitTimeoutError):
         return row.job, row.error
+    if row.job is not None:
+        return row.job, None
     try:  # its one poll went wrong in passing
-        return await client.get(row.job_id), None
+        return await patience.answer(partial(client.get, row.job_id), row.job_id), None
     except DashScopeFTError as error:
         return None, error
 
 
-async def _log(client: FineTuneClient, job_id: str) -> tuple[Log, DashScopeFTError | None]:
-    reader = LogReader()
+async def _log(
+    client: FineTuneClient, job_id: str, patience: Patience
+) -> tuple[Log, DashScopeFTError | None]:
+    reader, page_at = LogReader(), pages_of(client, job_id)
     try:
-        async with aclosing(so_far(client, job_id)) as lines:
+        async with aclosing(so_far(lambda at: patience.answer(partial(page_at, at), job_id))) as lines:
             async for line in lines:
                 reader.take(line)
     except NotFoundError:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
@@ -27,16 +29,18 @@ from dashscope_ft_async.cli.record import Record
 from dashscope_ft_async.cli.report.collect import Collected, collect
 from dashscope_ft_async.cli.report.facts import Facts
 from dashscope_ft_async.cli.report.files import check, replace
-from dashscope_ft_async.cli.report.recorded import Recorded, read
+from dashscope_ft_async.cli.report.patience import Patience
+from dashscope_ft_async.cli.report.recorded import read
 from dashscope_ft_async.cli.report.words import some
 from dashscope_ft_async.cli.show import shown, terminals
 from dashscope_ft_async.cli.targets import Targets, many_jobs
-from dashscope_ft_async.errors import WaitTimeoutError
+from dashscope_ft_async.client import FineTuneClient
+from dashscope_ft_async.errors import ConfigurationError, WaitTimeoutError
 
 _OF_THE_EXTRA = ("jinja2", "vl_convert")
 
 
-@attrs.frozen
+@attrs.define
 class _Reporting:
     """A report, as it was asked for."""
 
@@ -51,43 +55,78 @@ class _Reporting:
     timeout: float | None
     board: Board = attrs.field(init=False, factory=Board)
     console: Console = attrs.field(init=False, factory=lambda: Console(stderr=True))
+    this_wait: io.StringIO = attrs.field(init=False, factory=io.StringIO)
+    """Its record."""
+    facts: Facts | None = attrs.field(init=False, default=None)
 
-    async def run(self) -> Exit:
+    def run(self) -> Exit:
         """Look at the jobs, or wait for their ends, and write the files."""
-        this_wait = io.StringIO()
-        recorder, health = Record(this_wait, self.console), Health(time.monotonic)
+        code = run_to_exit(self._gather, self.console)
+        try:
+            # Within the loop, Ctrl-C would be heard only when all is drawn.
+            if self.facts is not None:
+                self._write(self.facts)
+        except KeyboardInterrupt:
+            return Exit.INTERRUPTED
+        except ConfigurationError as error:
+            view.complain(self.console, error)
+            return exit_of(error)
+        return code
+
+    async def _gather(self) -> Exit:
+        recorder, health = Record(self.this_wait, self.console), Health(time.monotonic)
+        patience = Patience((self.timeout or DAY) if self.wait else self.timeout)
         async with self.options.client([recorder, health] if self.wait else ()) as client:
-            self.board.add(await self.targets.find(client), time.monotonic())
+            self.board.add(await self._ids(client, patience), time.monotonic())
             job_ids = self.board.pending
+            if not job_ids:
+                click.echo("No jobs to report.", err=True)
+                return Exit.SUCCEEDED
             if self.wait:
                 json = self.options.as_json
                 async with shown(self.board, self.console, client, health, as_json=json) as views:
-                    await follow(client, self.board, job_ids, [*views, recorder], timeout=self.timeout)
+                    await follow(client, self.board, job_ids, [*views, recorder], timeout=patience.left)
+                patience = Patience(None)
             else:
-                await follow(client, self.board, job_ids, (), timeout=0)
+                await self._look(client, patience)
+                patience.renew()
             # What is asked from here on is no part of the wait.
-            recorded = read([*self.lines, *this_wait.getvalue().splitlines()])
+            self.this_wait = io.StringIO(self.this_wait.getvalue())
+            recorded = read([*self.lines, *self.this_wait.getvalue().splitlines()])
             with self._progress(len(job_ids)) as done:
-                collected = await collect(client, self.board.rows.values(), recorded, done)
-        self._write(collected, recorded)
-        return self._exit(collected)
-
-    def _exit(self, collected: Sequence[Collected]) -> Exit:
-        errors = [error for each in collected for error in each.errors]
-        if not self.wait:
-            for error in errors:
-                view.complain(self.console, error)
-        timed_out = [
-            row.error for row in self.board.rows.values() if isinstance(row.error, WaitTimeoutError)
-        ]
-        return most_serious(map(exit_of, [*errors, *(timed_out if self.wait else ())]))
-
-    def _write(self, collected: Sequence[Collected], recorded: Recorded) -> None:
-        facts = Facts(
+                collected = await collect(client, self.board.rows.values(), recorded, patience, done)
+        self.facts = Facts(
             made_at=datetime.now(UTC),
             jobs=[each.facts for each in collected],
             wait=recorded.wait if self.lines or self.wait else None,
         )
+        return self._exit(collected)
+
+    async def _ids(self, client: FineTuneClient, patience: Patience) -> Sequence[str]:
+        if self.targets.ids is not None:
+            return self.targets.ids
+        return await patience.answer(partial(self.targets.find, client))
+
+    async def _look(self, client: FineTuneClient, patience: Patience) -> None:
+        limit = asyncio.timeout(patience.left)
+        try:
+            async with limit:
+                await follow(client, self.board, self.board.pending, (), timeout=0)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+
+    def _exit(self, collected: Sequence[Collected]) -> Exit:
+        errors = [error for each in collected for error in each.errors]
+        of_waits = [row.error for row in self.board.rows.values() if row.error is not None]
+        for error in errors:
+            # The views of a wait have told what ended it.
+            if not (self.wait and any(error is told for told in of_waits)):
+                view.complain(self.console, error)
+        timed_out = [error for error in of_waits if isinstance(error, WaitTimeoutError)]
+        return most_serious(map(exit_of, [*errors, *(timed_out if self.wait else ())]))
+
+    def _write(self, facts: Facts) -> None:
         for path in self.files:
             replace(path, _content(path, facts, self.theme))
             if self.options.as_json:
@@ -107,13 +146,27 @@ class _Reporting:
     def again(self) -> str:
         """The command that goes on after Ctrl-C: for all jobs, since the report is about all."""
         words = [*self.options.words(), "--wait"]
-        words += [] if self.timeout == DAY else ["--timeout", f"{self.timeout:.15g}"]
+        words += [] if self.timeout is None else ["--timeout", f"{self.timeout:.15g}"]
         for path in self.files:
             words += ["--output", str(path)]
         words += [] if self.theme == "light" else ["--theme", self.theme]
-        for path in self.records:
+        for path in self._kept():
             words += ["--record", str(path)]
-        return go_on_line("report", words, self.board.rows)
+        ids = list(self.board.rows) or self.targets.ids
+        return go_on_line("report", words if ids is not None else [*words, "--all"], ids or ())
+
+    def _kept(self) -> Sequence[Path]:
+        """The records to go on with: what was seen so far becomes one."""
+        path, seen = self.files[0].with_suffix(".wait.jsonl"), self.this_wait.getvalue()
+        if not seen:
+            return self.records
+        try:
+            with path.open("a", encoding="ascii") as record:
+                record.write(seen)
+        except OSError as error:
+            click.echo(f"error: the wait could not be kept in {path}: {error.strerror}", err=True)
+            return self.records
+        return self.records if path in self.records else [*self.records, path]
 
 
 def _content(path: Path, facts: Facts, theme: str) -> bytes:
@@ -141,6 +194,13 @@ def _lines_of(paths: Sequence[Path]) -> list[bytes]:
         except OSError as error:
             raise click.BadParameter(f"{path}: {error.strerror}.", param_hint="--record") from None
     return lines
+
+
+def _recorded(lines: Sequence[bytes]) -> Targets:
+    job_ids = read(lines).job_ids
+    if not job_ids:
+        raise click.BadParameter("no job in the record.", param_hint="--record")
+    return Targets(job_ids)
 
 
 @click.command(
@@ -179,10 +239,11 @@ def _lines_of(paths: Sequence[Path]) -> list[bytes]:
 @click.option("--wait", is_flag=True, help="First wait until all jobs have ended, and tell of that wait.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0),
+    type=click.FloatRange(min=0, min_open=True),
     callback=seconds,
     metavar="SECONDS",
-    help="With --wait: stop waiting after so many seconds, 86400 by default.",
+    help="With --wait: stop waiting after so many seconds, 86400 by default. Else: write what was read in "
+    "so many; by default it goes on until nothing good came for 60.",
 )
 def report(
     job_ids: Sequence[str],
@@ -202,25 +263,23 @@ def report(
 
     The key is read from DASHSCOPE_API_KEY or ~/.dashscope/api_key, and is in none of the files.
     """
-    if timeout is not None and not wait:
-        raise click.UsageError("--timeout goes with --wait.")
     _check_extra()
     check(files)
     lines = _lines_of(records)
     of_records = bool(records) and not job_ids and not every
     reporting = _Reporting(
-        targets=Targets(read(lines).job_ids) if of_records else Targets.of(job_ids, every),
+        targets=_recorded(lines) if of_records else Targets.of(job_ids, every),
         options=Access(**access),
         files=files,
         theme=theme,
         records=records,
         lines=lines,
         wait=wait,
-        timeout=DAY if timeout is None else timeout,
+        timeout=timeout,
     )
     with view.logs(reporting.console, reporting.options.log_level):
-        code = run_to_exit(reporting.run, reporting.console)
-    if code is Exit.INTERRUPTED and wait and reporting.board.rows:
+        code = reporting.run()
+    if code is Exit.INTERRUPTED and wait:
         click.echo("Interrupted; the jobs go on. To go on with the report:", err=True)
         click.echo(f"  {reporting.again()}", err=True)
     raise SystemExit(code)

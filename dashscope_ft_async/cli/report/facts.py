@@ -19,6 +19,7 @@ from dashscope_ft_async.models import FineTuneJob, JobStatus
 
 _STAMP = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d{3} - [A-Z]+ - ", re.ASCII)
 _LAST_LINES = 6
+_YEARS = range(1970, 2200)
 UNSEEN = "not seen"
 
 
@@ -82,9 +83,14 @@ class LogReader:
 def _stamp_of(line: str) -> datetime | None:
     stamp = _STAMP.match(line)
     try:
-        return None if stamp is None else datetime.fromisoformat(stamp[1])
+        return None if stamp is None else likely(datetime.fromisoformat(stamp[1]))
     except ValueError:
         return None
+
+
+def likely(time: datetime | None) -> datetime | None:
+    """`time`, or `None` where it is no job's: at the ends of the calendar nothing can be added to it."""
+    return None if time is None or time.year not in _YEARS else time
 
 
 @attrs.frozen
@@ -174,7 +180,8 @@ class JobFacts:
     @property
     def duration(self) -> timedelta | None:
         """From creation to end."""
-        return None if self.job is None or not self.ended else self.job.duration
+        known = self.created is not None and self.end is not None
+        return self.job.duration if self.job is not None and known else None
 
     @property
     def queued(self) -> timedelta | None:
@@ -296,7 +303,7 @@ def labels_of(jobs: Sequence[JobFacts]) -> dict[str, str]:
 
 def _as_written(time: datetime | None) -> datetime | None:
     # The service names no zone; where it should name one, the clock on the wall is what it shows.
-    return None if time is None else time.replace(tzinfo=None)
+    return likely(None if time is None else time.replace(tzinfo=None))
 
 
 def _between(earlier: datetime | None, later: datetime | None) -> timedelta | None:

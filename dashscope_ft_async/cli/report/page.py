@@ -17,7 +17,7 @@ from dashscope_ft_async._version import __version__
 from dashscope_ft_async.cli.report import charts, draw, words
 from dashscope_ft_async.cli.report.charts import FONT, PALE, Spec, Style
 from dashscope_ft_async.cli.report.colours import OF_STATUS, PAGE, THEMES
-from dashscope_ft_async.cli.report.facts import Facts, JobFacts, WaitFacts, by_time
+from dashscope_ft_async.cli.report.facts import UNSEEN, Facts, JobFacts, WaitFacts, by_time
 from dashscope_ft_async.cli.report.timeline import clock_of
 
 _HERE = Path(__file__).parent
@@ -112,7 +112,7 @@ def columns_of(jobs: Sequence[JobFacts]) -> list[Column]:
 
 
 def _colour_of(status: str) -> str:
-    return OF_STATUS.get(status, "other")
+    return "unseen" if status == UNSEEN else OF_STATUS.get(status, "other")
 
 
 def _remarks(job: JobFacts) -> str:
@@ -132,9 +132,7 @@ def _figures(facts: Facts) -> Sequence[Figure]:
         "Loss": "Of long curves only the lowest and highest points of each stretch are drawn."
         if charts.is_thinned(facts)
         else "",
-        "Requests": "Shaded: no requests went out, because the account was throttled."
-        if facts.wait is not None and facts.wait.holds
-        else "",
+        "Requests": charts.SHADED if facts.wait is not None and facts.wait.holds else "",
     }
     drawn = [
         ("Timeline", charts.timeline(facts, still), charts.timeline(facts, live)),
@@ -185,8 +183,8 @@ def _sources(facts: Facts) -> Sequence[str]:
         "Training began with the first line of the log that has a time."
         if any(job.began for job in facts.jobs)
         else "",
-        f"The service's clock is {words.difference(clock)}: so the ends tell that were seen between two "
-        "polls. By it, what the wait saw is on the timeline too."
+        f"The service's clock is {words.difference(clock)}, as the ends that were seen between two polls "
+        "tell. By it, what the wait saw is on the timeline too."
         if clock is not None
         else "",
         "Losses are read from the logs, as far as their lines have a form that is known."

@@ -14,7 +14,7 @@ import attrs
 from dashscope_ft_async._text import shown
 from dashscope_ft_async._wire import Response, decode_job
 from dashscope_ft_async.cli.lines import SCHEMA
-from dashscope_ft_async.cli.report.facts import ANSWERED, THROTTLED, Asked, Sighting, WaitFacts
+from dashscope_ft_async.cli.report.facts import ANSWERED, THROTTLED, Asked, Sighting, WaitFacts, likely
 from dashscope_ft_async.errors import DashScopeFTError
 from dashscope_ft_async.models import FineTuneJob, JobStatus
 
@@ -119,7 +119,7 @@ def _line_of(text: str | bytes) -> _Line | None:
 def _time_of(value: object) -> datetime | None:
     try:
         time = datetime.fromisoformat(value) if isinstance(value, str) else None
-        return None if time is None or time.tzinfo is None else time.astimezone(UTC)
+        return None if time is None or time.tzinfo is None else likely(time.astimezone(UTC))
     except (ValueError, OverflowError):
         return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from dashscope_ft_async.cli.report.facts import JobFacts
 from dashscope_ft_async.cli.report.timeline import Clock
 
 _SHORT = 9.5
@@ -48,6 +49,13 @@ def figure(number: float | None) -> str:
 def some(number: int, thing: str) -> str:
     """``1 job``, ``2 jobs``."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def in_short(job: JobFacts, *, status: bool = False) -> str:
+    """``SUCCEEDED · 20 min · 279,808 tokens``, or that without the status."""
+    tokens = "" if job.tokens is None else some(job.tokens, "token")
+    said = (job.status if status else "", lasting(job.duration), tokens)
+    return " · ".join(part for part in said if part)
 
 
 def difference(clock: Clock) -> str:

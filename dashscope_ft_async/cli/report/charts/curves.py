@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from dashscope_ft_async.cli.report.charts.style import MOST_NAMED, Spec, Style, tooltip
@@ -85,8 +86,19 @@ def losses(facts: Facts, style: Style) -> Spec | None:
     }
     points: Spec = {"mark": {**look, "type": "point", "filled": True, "size": 44}, "encoding": place}
     layers = [line]
-    if few and len(values) <= 30:
-        layers.append({**points, "mark": {**points["mark"], "size": 24}})
+    figures_of = Counter((value["job"], value["of"]) for value in values)
+    every = few and len(values) <= 30
+    # A line needs two points.
+    dots = [value for value in values if every or figures_of[value["job"], value["of"]] == 1]
+    if dots:
+        layers.append(
+            {
+                **points,
+                "data": {"values": dots},
+                "mark": {**points["mark"], "size": 24},
+                "encoding": place if named else {**place, **tooltip(style)},
+            }
+        )
     if named and style.hover:
         near = {"type": "point", "on": "pointerover", "nearest": True, "clear": "pointerout"}
         here = {"condition": {"param": "near", "empty": False, "value": 1}, "value": 0}

@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from dashscope_ft_async.cli.report import words
-from dashscope_ft_async.cli.report.charts.style import MOST_NAMED, Spec, Style, time_axis, tooltip, utc_of
+from dashscope_ft_async.cli.report.charts.style import (
+    MOST_NAMED,
+    WIDTH,
+    Spec,
+    Style,
+    time_axis,
+    tooltip,
+    utc_of,
+)
 from dashscope_ft_async.cli.report.colours import OF_PHASE, OF_STATUS, SHAPE_OF
 from dashscope_ft_async.cli.report.facts import Facts, JobFacts, by_time, labels_of
 from dashscope_ft_async.cli.report.timeline import Phase, Span, clock_of, end_of, spans_of
@@ -15,8 +23,11 @@ _ROW, _THIN, _TALL = 26, 2.0, 900.0
 PALE = "Pale bars go on; for how long by now is not known, since the service's times have no zone."
 
 
-def timeline(facts: Facts, style: Style) -> Spec | None:
-    """What each job was when, one row for each; `None` where no time is known."""
+def timeline(facts: Facts, style: Style, *, told: bool = False) -> Spec | None:
+    """What each job was when, one row for each; `None` where no time is known.
+
+    With `told` there is beside each row how long the job took and how many tokens: where no table is.
+    """
     jobs = by_time(facts.jobs)
     clock = clock_of(jobs)
     spans = {job.job_id: spans_of(job, clock, facts.made_at) for job in jobs}
@@ -80,10 +91,21 @@ def timeline(facts: Facts, style: Style) -> Spec | None:
             **tooltip(style),
         },
     }
+    beside: list[Spec] = [
+        {"job": labels[job.job_id], "said": said}
+        for job in jobs
+        if told and named and (said := words.in_short(job))
+    ]
+    sayings: Spec = {
+        "data": {"values": beside},
+        "mark": {"type": "text", "align": "left", "fontSize": 11, "color": palette["muted"]},
+        "encoding": {"y": row, "x": {"value": WIDTH + 12}, "text": {"field": "said", "type": "nominal"}},
+    }
+    layers = ((bars, rows), (marks, ends), (sayings, beside))
     return {
         **style.size(),
         "height": step * len(jobs),
-        "layer": [layer for layer, has in ((bars, rows), (marks, ends)) if has],
+        "layer": [layer for layer, has in layers if has],
         "resolve": {"scale": {"color": "independent", "shape": "independent"}},
         "config": style.config(),
     }

@@ -11,6 +11,7 @@ from dashscope_ft_async.cli.report.colours import OF_GROUP
 from dashscope_ft_async.cli.report.facts import GROUPS, WaitFacts
 
 _BINS = 60
+SHADED = "Shaded: no requests went out, because the account was throttled."
 
 
 def requests(wait: WaitFacts, style: Style) -> Spec | None:

@@ -37,7 +37,7 @@ def real_service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    simulator = Simulator()
+    simulator = Simulator(new_jobs=[(0, "RUNNING"), (0.001, "SUCCEEDED")])
 
     async def start() -> None:
         await simulator.__aenter__()

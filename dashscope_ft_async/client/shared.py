@@ -90,7 +90,7 @@ class _Entrance(AbstractAsyncContextManager[FineTuneClient]):
         if shared is not None:
             shared.users -= 1
             if not shared.users:
-                # Who comes while it closes makes a new one.
+                # Whoever comes while it closes makes a new one.
                 self._all.discard(shared)
                 await shared.client.close()
 

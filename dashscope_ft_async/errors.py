@@ -74,7 +74,7 @@ __all__ = [
 
 _MAYBE_CREATED = (
     "The job may have been created all the same: before creating it again, look for it "
-    "in iter_jobs(model=...), by its job_name and create_time."
+    "among the jobs of its model (iter_jobs, or dashscope-ft list), by job_name and create_time."
 )
 
 

@@ -197,12 +197,13 @@ def test_usage_exits_2(args: list[str], said: str) -> None:
     assert said in result.stderr
 
 
-@pytest.mark.parametrize("command", ["wait", "get"])
+@pytest.mark.parametrize("command", ["wait", "watch", "get"])
 def test_a_missing_key_exits_2_in_one_line(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DASHSCOPE_API_KEY")
     result = run(command, "ft-1")
     assert result.exit_code == 2
-    assert result.stdout == ""
+    (line,) = lines_of(result.stdout)
+    assert (line["event"], line["job_id"], line["exit_code"]) == ("error", None, 2)
     assert len(result.stderr.splitlines()) == 1
     advice, _, for_programs = result.stderr.partition(";")
     assert "set DASHSCOPE_API_KEY" in advice

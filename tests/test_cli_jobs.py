@@ -86,7 +86,7 @@ def test_list_gives_up_in_time(server: Service) -> None:
     server.simulator.fail_next(Fault.stall())
     result = run("list", "--base-url", server.url, "--timeout", "0.1")
     assert result.exit_code == 4
-    assert lines_of(result.stdout)[-1]["error"]["type"] == "WaitTimeoutError"
+    assert lines_of(result.stdout)[-1]["error"]["type"] == "NoAnswerError"
 
 
 @pytest.mark.parametrize("args", [["--page", "0"], ["--page-size", "101"], ["--status", "GONE"]])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -393,3 +394,16 @@ async def test_a_mixed_crowd_ends_each_in_its_way(service: Simulator, client: Fi
         for result in results.values()
     ]
     assert kinds == ["SUCCEEDED", "FAILED", "PermissionDeniedError", "NotFoundError"]
+
+
+@pytest.mark.parametrize("jobs", ["ft-1", None, 3])
+async def test_one_id_where_many_belong_is_not_taken_for_its_letters(
+    service: Simulator, client: FineTuneClient, jobs: Any
+) -> None:
+    with pytest.raises(ConfigurationError, match="for one"):
+        await client.wait_many(jobs)
+    with pytest.raises(ConfigurationError, match="for one"):
+        client.as_completed(jobs)
+    with pytest.raises(ConfigurationError, match="for one"):
+        client.as_completed(await client.get(service.add_job()))  # type: ignore[arg-type] # pyright: ignore
+    assert [seen.path.rpartition("/")[2][:3] for seen in service.requests] == ["ft-"]

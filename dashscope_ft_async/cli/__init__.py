@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from io import TextIOWrapper
+from pathlib import Path
 
 __all__ = ["main"]
 
@@ -19,6 +21,9 @@ def main() -> None:
             raise
         print(f"dashscope-ft needs {missing.name}: pip install 'dashscope-ft-async[cli]'", file=sys.stderr)
         raise SystemExit(2) from None
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - until the end
     stdout: object = sys.stdout
     if isinstance(stdout, TextIOWrapper):
         # What the service says may not fit the encoding of this machine; that must not end a wait.

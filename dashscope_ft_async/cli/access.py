@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import suppress
 from math import isfinite
 from typing import Any, NoReturn, TypeVar
 
@@ -15,10 +17,10 @@ from rich.console import Console
 from dashscope_ft_async._settings import REGIONS
 from dashscope_ft_async.cli import view
 from dashscope_ft_async.cli.lines import error_json, write_event
-from dashscope_ft_async.cli.outcome import Exit, exit_of
+from dashscope_ft_async.cli.outcome import Exit, NoAnswerError, exit_of
 from dashscope_ft_async.cli.show import terminals
 from dashscope_ft_async.client import FineTuneClient
-from dashscope_ft_async.errors import DashScopeFTError, WaitTimeoutError
+from dashscope_ft_async.errors import DashScopeFTError
 from dashscope_ft_async.hooks import Hook
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -90,15 +92,32 @@ def access_options(command: _F) -> _F:
     return command
 
 
-def run_to_exit(main: Callable[[], Coroutine[Any, Any, Exit]], console: Console) -> Exit:
-    """The exit code of `main`, whichever way it ends."""
+def run_to_exit(
+    main: Callable[[], Coroutine[Any, Any, Exit]], console: Console, *, as_json: bool = False
+) -> Exit:
+    """The exit code of `main`, whichever way it ends. SIGTERM ends it as Ctrl-C does."""
+
+    async def ended_by_signals() -> Exit:
+        with suppress(NotImplementedError, RuntimeError, ValueError):  # not on Windows, nor in a thread
+            asyncio.get_running_loop().add_signal_handler(
+                signal.SIGTERM, signal.raise_signal, signal.SIGINT
+            )
+        return await main()
+
     try:
-        return asyncio.run(main())
+        return asyncio.run(ended_by_signals())
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
     except DashScopeFTError as error:
-        view.complain(console, error)
-        return exit_of(error)
+        return failed(error, console, as_json=as_json)
+
+
+def failed(error: DashScopeFTError, console: Console, *, as_json: bool, job_id: str | None = None) -> Exit:
+    """Tell of the error that ends a command, for people and for programs; its exit code."""
+    view.complain(console, error)
+    if as_json:
+        write_event("error", job_id, exit_code=int(exit_of(error)), error=error_json(error))
+    return exit_of(error)
 
 
 def patience(command: _F) -> _F:
@@ -119,8 +138,12 @@ def answered(
     timeout: float | None,
     question: Callable[[FineTuneClient], Awaitable[object]],
     job_id: str | None = None,
+    doubt: str = "",
 ) -> Exit:
-    """Put `question` to the service; an error is told on both streams."""
+    """Put `question` to the service; an error is told on both streams.
+
+    `doubt` is what may have come of it where the command ends before the answer is there.
+    """
     console = Console(stderr=True)
 
     async def run() -> Exit:
@@ -133,16 +156,17 @@ def answered(
                 except TimeoutError:
                     if not limit.expired():
                         raise
-                    raise WaitTimeoutError("no answer", job_id=job_id, elapsed=timeout or 0.0) from None
+                    said = " ".join(part for part in (f"no answer within {timeout:g} s.", doubt) if part)
+                    raise NoAnswerError(said, job_id=job_id) from None
         except DashScopeFTError as error:
-            view.complain(console, error)
-            if options.as_json:
-                write_event("error", job_id, exit_code=int(exit_of(error)), error=error_json(error))
-            return exit_of(error)
+            return failed(error, console, as_json=options.as_json, job_id=job_id)
         return Exit.SUCCEEDED
 
     with view.logs(console, options.log_level):
-        return run_to_exit(run, console)
+        code = run_to_exit(run, console)
+    if code is Exit.INTERRUPTED and doubt:
+        click.echo(f"Interrupted. {doubt}", err=True)
+    return code
 
 
 def ask(
@@ -150,6 +174,7 @@ def ask(
     timeout: float,
     question: Callable[[FineTuneClient], Awaitable[object]],
     job_id: str | None = None,
+    doubt: str = "",
 ) -> NoReturn:
     """Put `question` to the service, and end the command."""
-    raise SystemExit(answered(options, timeout, question, job_id))
+    raise SystemExit(answered(options, timeout, question, job_id, doubt))

@@ -44,6 +44,12 @@ class Row:
         return printable(self.job_id)
 
     @property
+    def job_name(self) -> str:
+        """What the job is called, where that is not its id."""
+        name = "" if self.job is None else printable(self.job.job_name or "")
+        return "" if name == self.name else name
+
+    @property
     def status(self) -> str:
         """The status to show."""
         if self.job is None:

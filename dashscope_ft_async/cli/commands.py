@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +42,28 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, click.Abort):
             ctx.exit(Exit.INTERRUPTED)
         except BrokenPipeError:
-            # The interpreter flushes stdout once more on its way out.
-            with Path(os.devnull).open("wb") as nowhere:
-                os.dup2(nowhere.fileno(), sys.stdout.fileno())
+            _drop_what_is_left()
             ctx.exit(Exit.READER_GONE)
+        except OSError as error:
+            _drop_what_is_left()
+            with suppress(OSError):
+                click.echo(f"error: {error.strerror or error}", err=True)
+            ctx.exit(Exit.USAGE)
+        except (click.ClickException, click.exceptions.Exit):
+            raise
+        except Exception:  # noqa: BLE001 - 1, the interpreter's own code, would say that a job FAILED
+            with suppress(OSError):
+                traceback.print_exc()
+            ctx.exit(Exit.BUG)
+
+
+def _drop_what_is_left() -> None:
+    """Let stdout lead nowhere: the interpreter flushes it once more on its way out."""
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

@@ -25,7 +25,7 @@ def _hyper_parameters(_: click.Context, __: click.Parameter, given: Sequence[str
             raise click.BadParameter("write it as NAME=VALUE.")
         try:
             found[name] = cast("object", json.loads(value))
-        except ValueError:
+        except (ValueError, RecursionError):
             found[name] = value
     return found or None
 
@@ -41,7 +41,7 @@ def _datasets(
             read: object = json.loads(Path(text[1:]).read_text("utf-8") if text.startswith("@") else text)
         except OSError as error:
             raise click.BadParameter(f"{text[1:]}: {error.strerror}.") from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise click.BadParameter(f"no JSON: {error}. {_SHAPE}") from None
         for item in cast("list[object]", read) if isinstance(read, list) else [read]:
             if not isinstance(item, dict):
@@ -140,4 +140,5 @@ def create(
         else:
             Console().print(view.details(job))
 
-    ask(options, timeout, question)
+    doubt = "The job may have been created all the same: look with list before you create it again."
+    ask(options, timeout, question, doubt=doubt)

@@ -15,13 +15,16 @@ from dashscope_ft_async.cli import view
 from dashscope_ft_async.cli.access import Access, access_options, ask, patience, run_to_exit
 from dashscope_ft_async.cli.board import Board, Row, printable
 from dashscope_ft_async.cli.lines import JsonLines, write_event
-from dashscope_ft_async.cli.outcome import Exit, exit_of
+from dashscope_ft_async.cli.outcome import Exit, NoAnswerError, exit_of
 from dashscope_ft_async.cli.targets import one_job
 from dashscope_ft_async.client import FineTuneClient
-from dashscope_ft_async.errors import DashScopeFTError, WaitTimeoutError
+from dashscope_ft_async.errors import DashScopeFTError
 from dashscope_ft_async.models import FineTuneJob, JobStatus
 
 ASKS = "2 usage, 4 timed out, 5 refused, 6 unreachable, 130 interrupted."
+
+
+_DOUBT = "It may have been carried out all the same:"
 
 
 def row_of(job: FineTuneJob) -> Row:
@@ -59,7 +62,7 @@ def get(job_id: str, timeout: float, **access: Any) -> None:
         return Exit.SUCCEEDED if row.error is None else exit_of(row.error)
 
     with view.logs(console, options.log_level):
-        raise SystemExit(run_to_exit(run, console))
+        raise SystemExit(run_to_exit(run, console, as_json=options.as_json))
 
 
 async def _read(client: FineTuneClient, board: Board, job_id: str, timeout: float) -> Row:
@@ -70,7 +73,7 @@ async def _read(client: FineTuneClient, board: Board, job_id: str, timeout: floa
     except DashScopeFTError as error:  # first: some of these are a TimeoutError as well
         return board.gave_up(job_id, error)
     except TimeoutError:
-        return board.gave_up(job_id, WaitTimeoutError("no answer", job_id=job_id, elapsed=timeout))
+        return board.gave_up(job_id, NoAnswerError(f"no answer within {timeout:g} s.", job_id=job_id))
     return board.ended(job, now) if job.is_terminal else board.seen(job, now)
 
 
@@ -151,10 +154,10 @@ def cancel(job_id: str, timeout: float, **access: Any) -> None:
         await client.cancel(job_id)
         _done(options, "cancel_accepted", job_id, "cancel accepted")
 
-    ask(options, timeout, question, job_id)
+    ask(options, timeout, question, job_id, f"{_DOUBT} get tells how the job is.")
 
 
-@click.command(epilog=f"Exit codes: 0 the job was deleted; {ASKS}")
+@click.command(epilog=f"Exit codes: 0 the job was deleted, 1 answered with no, {ASKS}")
 @one_job
 @access_options
 @patience
@@ -169,13 +172,14 @@ def delete(job_id: str, timeout: float, yes: bool, **access: Any) -> None:
     if not yes:
         if options.as_json:
             raise click.UsageError("--yes is needed where stdout is no terminal, and with --json.")
-        click.confirm(f"Delete {printable(job_id)}?", abort=True, err=True)
+        if not click.confirm(f"Delete {printable(job_id)}?", err=True):
+            raise SystemExit(Exit.FAILED)
 
     async def question(client: FineTuneClient) -> None:
         await client.delete(job_id)
         _done(options, "deleted", job_id, "deleted")
 
-    ask(options, timeout, question, job_id)
+    ask(options, timeout, question, job_id, f"{_DOUBT} get tells whether the job is there.")
 
 
 def _done(options: Access, name: str, job_id: str, words: str) -> None:

@@ -28,6 +28,7 @@ class Exit(IntEnum):
     TIMED_OUT = 4
     REFUSED = 5
     UNREACHABLE = 6
+    BUG = 70
     INTERRUPTED = 130
     READER_GONE = 141
 
@@ -44,6 +45,12 @@ _MOST_SERIOUS_FIRST = (
 )
 
 
+class NoAnswerError(DashScopeFTError):
+    """The time that the command had was up before the service had answered."""
+
+    advice = "Try again, or give it more time with --timeout."
+
+
 def exit_of(outcome: FineTuneJob | DashScopeFTError) -> Exit:
     """The code for one job: its terminal snapshot, or the error its wait ended with."""
     match outcome:
@@ -55,7 +62,7 @@ def exit_of(outcome: FineTuneJob | DashScopeFTError) -> Exit:
             return Exit.FAILED
         case ConfigurationError():
             return Exit.USAGE
-        case WaitTimeoutError():
+        case WaitTimeoutError() | NoAnswerError():
             return Exit.TIMED_OUT
         case JobVanishedError() | CheckpointError():
             return Exit.REFUSED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from io import SEEK_END, TextIOWrapper
 from math import isfinite
 from pathlib import Path
 from typing import TextIO
@@ -86,6 +87,20 @@ def opened(path: Path | None) -> TextIO | None:
     if path is None:
         return None
     try:
-        return click.get_current_context().with_resource(path.open("a", encoding="ascii"))
+        torn = path.is_file() and _is_torn(path)
+        # Unbuffered: what could not be written is given up at once, and does not come back at the end.
+        file = TextIOWrapper(path.open("ab", buffering=0), "ascii", write_through=True)
+        if torn:
+            file.write("\n")
     except OSError as error:
         raise click.BadParameter(f"{path}: {error.strerror}.", param_hint="--record") from None
+    click.get_current_context().call_on_close(file.close)
+    return file
+
+
+def _is_torn(path: Path) -> bool:
+    """Whether the last line was cut: the next one is not to be glued to it."""
+    with path.open("rb") as file:
+        size = file.seek(0, SEEK_END)
+        file.seek(max(0, size - 1))
+        return file.read(1) not in (b"", b"\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,6 +14,8 @@ import click
 from dashscope_ft_async._text import looks_like_a_key
 from dashscope_ft_async.cli.completion import job_ids
 from dashscope_ft_async.cli.follow import active
+from dashscope_ft_async.cli.lines import SCHEMA
+from dashscope_ft_async.cli.outcome import NoAnswerError
 from dashscope_ft_async.client import FineTuneClient
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -53,9 +56,22 @@ class Targets:
             raise click.UsageError("give one of: ids, - for ids on stdin, --all.")
         return cls(None if every else _with_stdin(job_ids))
 
-    async def find(self, client: FineTuneClient) -> Sequence[str]:
-        """Their ids; with ``--all`` those of the jobs that have not ended now."""
-        return await active(client) if self.ids is None else self.ids
+    async def find(self, client: FineTuneClient, timeout: float | None = None) -> Sequence[str]:
+        """Their ids; with ``--all`` those of the jobs that have not ended now.
+
+        Raises:
+            NoAnswerError: the list was not read within `timeout` seconds.
+        """
+        if self.ids is not None:
+            return self.ids
+        limit = asyncio.timeout(timeout)
+        try:
+            async with limit:
+                return await active(client)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        raise NoAnswerError(f"the list of jobs was not read within {timeout:g} s.")
 
 
 def _with_stdin(given: Sequence[str]) -> Sequence[str]:
@@ -77,10 +93,13 @@ def ids_of(lines: Iterable[str]) -> Iterator[str]:
             yield from line.split()
             continue
         try:
-            found: object = json.loads(line)
-        except ValueError:
-            found = None
-        job_id = cast("dict[str, object]", found).get("job_id") if isinstance(found, dict) else None
+            read: object = json.loads(line)
+        except (ValueError, RecursionError):
+            read = None
+        found = cast("dict[str, object]", read) if isinstance(read, dict) else {}
+        job_id = found.get("job_id")
+        if job_id is None and found.get("schema") == SCHEMA and found.get("event") != "error":
+            continue  # of a record: about no one job
         if not isinstance(job_id, str):
             raise click.BadParameter(f"line {number} of stdin is JSON without the job_id of a job.")
         yield job_id

@@ -50,7 +50,8 @@ def elapsed(seconds: float) -> str:
 def final_table(board: Board) -> Table:
     """The jobs as they were left."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("Job", "Model", "Status"):
+    named = any(row.job_name for row in board.rows.values())
+    for name in ("Job", *(["Name"] if named else []), "Model", "Status"):
         table.add_column(name, overflow="fold")
     table.add_column("Took", justify="right")
     table.add_column("Result", overflow="fold")
@@ -58,7 +59,8 @@ def final_table(board: Board) -> Table:
         duration = None if row.job is None else row.job.duration
         took = "" if duration is None else elapsed(duration.total_seconds())
         status = Text(row.status, status_style(row))
-        table.add_row(Text(row.name), Text(row.model), status, took, Text(row.result))
+        names = (row.name, *([row.job_name] if named else []), row.model)
+        table.add_row(*map(Text, names), status, took, Text(row.result))
     return table
 
 

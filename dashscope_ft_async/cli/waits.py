@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 
 from dashscope_ft_async.cli import view
-from dashscope_ft_async.cli.access import DAY, Access, access_options, run_to_exit, seconds
+from dashscope_ft_async.cli.access import DAY, GET_PATIENCE, Access, access_options, run_to_exit, seconds
 from dashscope_ft_async.cli.board import Board
 from dashscope_ft_async.cli.follow import View, follow, follow_all
 from dashscope_ft_async.cli.live.health import Health
@@ -69,13 +69,15 @@ class Following:
                 return await how(client, board, [*views, *recorder])
 
         with view.logs(self.console, self.options.log_level):
-            code = run_to_exit(follow_them, self.console)
+            code = run_to_exit(follow_them, self.console, as_json=self.options.as_json)
         if board.rows and not self.options.as_json:
             Console().print(view.final_table(board))
-        left = [] if endless else board.pending
-        if code is Exit.INTERRUPTED and (left or endless):
+        as_begun = endless or not board.rows
+        left = (self.targets.ids or []) if as_begun else board.pending
+        if code is Exit.INTERRUPTED and (left or as_begun):
             recorded = [] if self.record is None else ["--record", self.record.name]
-            words = [*self.options.words(), *again, *recorded]
+            every = ["--all"] if as_begun and self.targets.ids is None else []
+            words = [*self.options.words(), *again, *recorded, *every]
             click.echo(f"Interrupted; the jobs go on. To {self.command} on:", err=True)
             click.echo(f"  {go_on_line(self.command, words, left)}", err=True)
         raise SystemExit(code)
@@ -123,10 +125,12 @@ def wait(
     following = Following("wait", Targets.of(job_ids, every), Access(**access), opened(record))
 
     async def to_the_end(client: FineTuneClient, board: Board, views: Sequence[View]) -> Exit:
-        board.add(await following.targets.find(client), time.monotonic())
+        began = time.monotonic()
+        board.add(await following.targets.find(client, limit or GET_PATIENCE), began)
         if not board.rows:
             click.echo("No jobs to wait for.", err=True)
-        await follow(client, board, board.pending, views, timeout=limit)
+        left = None if limit is None else max(0.0, limit - (time.monotonic() - began))
+        await follow(client, board, board.pending, views, timeout=left)
         return board.exit
 
     again = ["--no-timeout"] if no_timeout else [] if timeout is None else ["--timeout", f"{timeout:.15g}"]
@@ -164,4 +168,4 @@ def watch(job_ids: Sequence[str], every: bool, refresh: float, record: Path | No
         await follow(client, board, board.pending, views, timeout=None)
         return board.trouble
 
-    following.run(on_and_on, ["--refresh", f"{refresh:.15g}", "--all"] if every else [], endless=every)
+    following.run(on_and_on, ["--refresh", f"{refresh:.15g}"] if every else [], endless=every)

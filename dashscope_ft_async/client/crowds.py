@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Iterable
 from contextlib import aclosing
-from typing import Any, Literal, overload
+from typing import Any, Literal, cast, overload
 
 from dashscope_ft_async._checks import check_timeout
 from dashscope_ft_async._crowd import Ended, OnUpdate, in_order_of_ending, only_ended
 from dashscope_ft_async.client.core import DAY, Core, Watchable, deadline_after
 from dashscope_ft_async.errors import ConfigurationError, DashScopeFTError
-from dashscope_ft_async.models import FineTuneJob
+from dashscope_ft_async.models import FineTuneJob, WatchState
 from dashscope_ft_async.policy import PollPolicy
 
 
@@ -91,7 +91,7 @@ class Crowds(Core):
             DashScopeFTError: as `wait_for_terminal`, unless `return_exceptions`.
         """
         chosen: dict[str, Watchable] = {}
-        for job in jobs:
+        for job in _many(jobs):
             chosen.setdefault(self._id_of(job), job)
         results: dict[str, FineTuneJob | Exception] = {}
         async with aclosing(self._crowd(chosen.values(), timeout, poll, on_update, limit)) as ended:
@@ -117,6 +117,7 @@ class Crowds(Core):
         limit: int | None,
     ) -> AsyncGenerator[tuple[str, Ended], None]:
         policy = self._policy(poll)
+        jobs = _many(jobs)
         check_timeout(timeout)
         if limit is not None and (type(limit) is not int or limit < 1):
             raise ConfigurationError(f"limit must be a whole number from 1, or None, not {limit!r}.")
@@ -135,3 +136,10 @@ class Crowds(Core):
                     yield item
 
         return from_the_first_step()
+
+
+def _many(jobs: Iterable[Watchable]) -> Iterable[Watchable]:
+    """Refuse one job where many belong: the letters of an id are no ids."""
+    if isinstance(jobs, str | FineTuneJob | WatchState) or not isinstance(cast("object", jobs), Iterable):
+        raise ConfigurationError("jobs must be a list, or another iterable, of jobs: for one, [job].")
+    return jobs

@@ -37,7 +37,7 @@ def real_service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    simulator = Simulator()
+    simulator = Simulator(new_jobs=[(0, "RUNNING"), (0.001, "SUCCEEDED")])
 
     async def start() -> None:
         await simulator.__aenter__()
@@ -70,7 +70,7 @@ def test_the_pytest_examples_pass_as_a_users_test_file(tmp_path: Path) -> None:
     (tmp_path / "test_user.py").write_text("\n".join(blocks), encoding="utf-8")
     conftest = re.findall(r"<!-- conftest.py -->\n\n```python\n(.*?)```", page, re.DOTALL)
     (tmp_path / "conftest.py").write_text("\n".join(conftest), encoding="utf-8")
-    (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_mode = auto\n", encoding="utf-8")
+    (tmp_path / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
 
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],

@@ -40,7 +40,7 @@ class DashScopeHook(BaseHook):
 
     @asynccontextmanager
     async def client(self) -> AsyncGenerator[FineTuneClient, None]:
-        """A client that is shared with everybody in this event loop who asks as the same account.
+        """A client that is shared by all in this event loop that ask as the same account.
 
         Raises:
             AirflowNotFoundException: there is no such connection.

@@ -36,7 +36,7 @@ class _Group(click.Group):
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            told = f"{error.format_message()} Options stand behind the name of a command."
+            told = f"{error.format_message()} Options come after the name of a command."
             raise click.UsageError(told, ctx) from None
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -89,7 +89,7 @@ class Following:
 
 @click.command(
     epilog="Exit codes: 0 all SUCCEEDED, 1 one FAILED, 2 usage, 3 one CANCELED, 4 timed out, 5 refused, "
-    "6 unreachable, 130 interrupted. Of several, the first in the order 1, 3, 2, 5, 6, 4."
+    "6 unreachable, 130 interrupted. With several, the first in the order 1, 3, 2, 5, 6, 4."
 )
 @many_jobs
 @access_options

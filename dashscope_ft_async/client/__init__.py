@@ -43,7 +43,8 @@ class FineTuneClient(Jobs, Waits, Crowds, Logs, Checkpoints):
             else ``DASHSCOPE_BASE_URL`` or ``DASHSCOPE_HTTP_BASE_URL``, unless `region` is given.
         region: Name of a region instead of a URL (``ap-southeast-1``, ``cn-beijing``, ``us-east-1``,
             ``cn-hongkong``; with a workspace also ``eu-central-1`` and ``ap-northeast-1``); else
-            ``DASHSCOPE_REGION``, else ``ap-southeast-1``. A key is valid in one region only.
+            ``DASHSCOPE_REGION`` or ``DASHSCOPE_API_REGION``, else ``ap-southeast-1``. A key is valid in
+            one region only.
         workspace: Sent as ``X-DashScope-WorkSpace``; else ``DASHSCOPE_WORKSPACE`` or
             ``DASHSCOPE_WORKSPACE_ID``.
         session: An aiohttp session to borrow. It is never closed here.

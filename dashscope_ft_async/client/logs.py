@@ -90,7 +90,7 @@ class Logs(Core):
     def metrics(self, job: str | FineTuneJob) -> AsyncGenerator[TrainingMetric, None]:
         """The training figures in the job's log as it is now, in order.
 
-        Read are only the forms of lines known from the service's pages and from published logs; a line
+        It reads only the forms of lines known from the service's pages and from published logs; a line
         that is not surely one of them is left out. Raises as `logs` does.
         """
         return self._metrics(job_id_of(job))

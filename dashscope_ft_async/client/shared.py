@@ -90,7 +90,7 @@ class _Entrance(AbstractAsyncContextManager[FineTuneClient]):
         if shared is not None:
             shared.users -= 1
             if not shared.users:
-                # Who comes while it closes makes a new one.
+                # Whoever comes while it closes makes a new one.
                 self._all.discard(shared)
                 await shared.client.close()
 
@@ -111,7 +111,7 @@ def shared_client(
             job = await client.wait_for_terminal(job_id)
 
     The first to enter makes it, and the last to leave closes it, so that a thousand waits that know
-    nothing of each other ride on one driver and one learned rate. Who asks with other options gets
+    nothing of each other ride on one driver and one learned rate. A caller with other options gets
     another client, never one that behaves otherwise than asked for; values without an equality of their
     own, such as an `ssl.SSLContext`, a hook or a tenacity strategy, are the same only where they are the
     same object. A wait that is begun inside must end inside.

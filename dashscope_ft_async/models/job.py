@@ -144,9 +144,9 @@ class FineTuneJob:
     def failure(self) -> Failure | None:
         """Why the job FAILED, or `None` where it gives no reason or has not failed.
 
-        The service documents no place for it. Read are, in this order, `code` and `message`, ``error``
-        and ``error_code`` in `extra`, and the code and message around the job (``envelope`` in `extra`);
-        the first with a text wins, else the first with a code. The job's logs may say more.
+        The service documents no place for it. These are read, in this order: `code` and `message`,
+        ``error`` and ``error_code`` in `extra`, and the code and message around the job (``envelope`` in
+        `extra`). The first with a text wins, else the first with a code. The job's logs may say more.
         """
         if self.status is not JobStatus.FAILED:
             return None

@@ -37,7 +37,7 @@ class Simulator:
     It answers what is documented below ``/api/v1/fine-tunes``: jobs are created, listed, read, cancelled
     and deleted, write logs, and have checkpoints that can be exported; the undocumented stream of a log
     is as the official SDK reads it. Because it lives in your loop, it runs under virtual time as well:
-    hours of polling in milliseconds. Not for load tests, for the same reason.
+    hours of polling in under a second. Not for load tests, for the same reason.
 
     Args:
         api_key: The only key accepted; by default any.

@@ -197,8 +197,8 @@ def _tally(found: Iterable[Check]) -> str:
 @click.command(
     short_help="Look at the set-up, and say what is wrong.",
     epilog="Exit codes: 0 all is well, warnings apart; 2 the settings are wrong, as where there is no key; "
-    "4 timed out, 5 the service refused, 6 it could not be reached, 130 interrupted. Of several, the first "
-    "in the order 2, 5, 6, 4.",
+    "4 timed out, 5 the service refused, 6 it could not be reached, 130 interrupted. With several, the "
+    "first in the order 2, 5, 6, 4.",
 )
 @access_options
 @patience

@@ -183,8 +183,8 @@ def _sources(facts: Facts) -> Sequence[str]:
         "Training began with the first line of the log that has a time."
         if any(job.began for job in facts.jobs)
         else "",
-        f"The service's clock is {words.difference(clock)}, as the ends that were seen between two polls "
-        "tell. By it, what the wait saw is on the timeline too."
+        f"The service's clock is {words.difference(clock)}, judging by ends that were seen between two "
+        "polls. With that, what the wait saw is on the timeline too."
         if clock is not None
         else "",
         "Losses are read from the logs, as far as their lines have a form that is known."

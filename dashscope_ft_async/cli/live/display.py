@@ -63,17 +63,16 @@ async def live(
     with Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False) as display:
 
         async def refresh() -> None:
-            before, width = None, 0
+            before = None
             while True:
                 facts = Facts(board, health, losses, next_poll, time.monotonic())
                 lines = screen(facts, console.width, height(), pen)
-                if console.width < width:
-                    console.clear()  # lines that were too long have been broken, so rich would miss some
-                    before = None
+                # A terminal that breaks the lines of a view that was wider keeps some of them above this one.
+                # Wiping more than what was written would cost errors, which stand above it too.
                 if lines != before:
                     with _at_once(console):
                         display.update(Group(*lines), refresh=True)
-                before, width = lines, console.width
+                before = lines
                 await asyncio.sleep(_REFRESH)
 
         tasks = [asyncio.create_task(refresh()), asyncio.create_task(follow_losses(client, visible, losses))]

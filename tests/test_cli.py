@@ -40,9 +40,9 @@ from dashscope_ft_async import (
     cli,
 )
 from dashscope_ft_async.cli import access, commands, show, waits
-from dashscope_ft_async.cli.board import Board, printable
+from dashscope_ft_async.cli.board import Board, Row, printable
 from dashscope_ft_async.cli.follow import follow
-from dashscope_ft_async.cli.lines import row_json
+from dashscope_ft_async.cli.lines import PlainLines, row_json
 from dashscope_ft_async.cli.outcome import Exit, exit_of, go_on_line, most_serious
 from dashscope_ft_async.cli.show import Shown, Terminals
 from dashscope_ft_async.testing import Fault
@@ -323,6 +323,27 @@ def test_without_a_terminal_on_stderr_changes_are_plain_lines(
     result = run("wait", "--base-url", server.url, job_id)
     lines = [line.split()[2:] for line in result.stdout.splitlines()[:2]]
     assert lines == [[job_id, "RUNNING"], [job_id, "SUCCEEDED", f"qwen3-14b-{job_id}"]]
+
+
+def test_plain_lines_of_a_crowd_cost_no_more_each_than_those_of_a_few(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reads = 0
+
+    def name(row: Row) -> str:
+        nonlocal reads
+        reads += 1
+        return row.job_id
+
+    monkeypatch.setattr(Row, "name", property(name))
+    board = Board(f"ft-{number}" for number in range(500))
+    lines = PlainLines(board)
+    for row in list(board.rows.values()):
+        lines.tell(row)
+    assert reads <= 2 * 500
+    board.add(["ft-later-and-longer"], 0.0)
+    lines.tell(board.rows["ft-0"])
+    assert capsys.readouterr().out.splitlines()[-1].endswith(" s  ft-0                 not seen yet")
 
 
 def test_get_on_a_terminal_shows_the_fields_that_are_set(

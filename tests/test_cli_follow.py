@@ -20,7 +20,7 @@ from click import BadParameter
 from click.testing import CliRunner
 from rich.console import Console
 
-from dashscope_ft_async import DashScopeFTError, FineTuneClient, InternalServerError
+from dashscope_ft_async import DashScopeFTError, FineTuneClient, InternalServerError, PermissionDeniedError
 from dashscope_ft_async.cli import commands
 from dashscope_ft_async.cli.board import Board, Row
 from dashscope_ft_async.cli.follow import follow_all
@@ -165,6 +165,28 @@ async def test_watch_all_takes_in_jobs_that_come_later_and_sits_out_a_list_that_
     assert [str(error.args[0]) for error in trouble]
     assert told.rows == [(first, "RUNNING"), (first, "FAILED"), (later, "QUEUING"), (later, "SUCCEEDED")]
     assert board.pending == []
+
+
+@pytest.mark.looptime
+async def test_a_later_list_that_is_refused_ends_no_wait_of_watch_all(
+    service: Simulator, client: FineTuneClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = service.add_job([(0, "RUNNING"), (500, "SUCCEEDED")])
+    board, told, trouble = Board(), Told(), list[DashScopeFTError]()
+    watching = asyncio.create_task(follow_all(client, board, [told], refresh=60, trouble=trouble.append))
+    await asyncio.sleep(30)
+
+    async def refused(_: FineTuneClient) -> list[str]:
+        raise PermissionDeniedError("no more", status=403, code="AccessDenied")
+
+    monkeypatch.setattr("dashscope_ft_async.cli.follow.active", refused)
+    await asyncio.sleep(600)
+    assert not watching.done()
+    watching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await watching
+    assert told.rows == [(job_id, "RUNNING"), (job_id, "SUCCEEDED")]
+    assert {type(error) for error in trouble} == {PermissionDeniedError}
 
 
 @pytest.mark.looptime

@@ -111,6 +111,23 @@ def test_throttling_is_no_outage_and_counts_down(world: World) -> None:
     assert world.health.word == "ok"
 
 
+def test_an_outage_after_a_refusal_is_told_as_an_outage(world: World) -> None:
+    world.answer(200)
+    world.answer(429)
+    world.health(Throttled(seconds=5, rate=inf, pages=False))
+    world.answer(None, "APIConnectionError")  # what was under way
+    assert world.health.word == "throttled, 5 s left"
+    for _ in range(20):
+        world.now += 30
+        world.answer(None, "APIConnectionError")
+    assert world.health.state is State.OUTAGE
+    assert world.health.word == "outage for 0:10:00"
+    assert world.health.facts[-1] == "APIConnectionError"
+    world.answer(429)
+    world.health(Throttled(seconds=5, rate=inf, pages=False))
+    assert world.health.word == "throttled, 5 s left"
+
+
 def test_a_list_that_is_throttled_holds_no_poll_back(world: World) -> None:
     world.answer(200)
     world.answer(429)

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from dashscope_ft_async import FineTuneClient
-from dashscope_ft_async.cli.board import Board
+from dashscope_ft_async.cli.board import Board, Row
 from dashscope_ft_async.cli.follow import follow
 from dashscope_ft_async.cli.live.losses import MOST, Losses, follow_losses
 from dashscope_ft_async.cli.outcome import Exit
 from dashscope_ft_async.testing import Fault, Simulator
+from dashscope_ft_async.testing.logbook import answer_of_log
+from dashscope_ft_async.testing.scenario import SimulatedJob
 
 
 @asynccontextmanager
-async def followed(client: FineTuneClient, board: Board) -> AsyncGenerator[dict[str, Losses]]:
+async def followed(
+    client: FineTuneClient, board: Board, shown: Callable[[], Iterable[Row]] | None = None
+) -> AsyncGenerator[dict[str, Losses]]:
     losses: dict[str, Losses] = {}
+    rows = shown or board.rows.values
     tasks = [
         asyncio.create_task(follow(client, board, list(board.rows), [], timeout=None)),
-        asyncio.create_task(follow_losses(client, board, losses)),
+        asyncio.create_task(follow_losses(client, rows, losses)),
     ]
     yield losses
     assert not tasks[1].done()
@@ -76,7 +81,18 @@ async def test_hundreds_of_jobs_do_not_cost_hundreds_of_logs(
 
 
 @pytest.mark.looptime
-async def test_a_log_that_is_missing_disturbs_nothing_and_is_left_alone(
+async def test_the_logs_read_are_those_of_jobs_on_the_screen(
+    service: Simulator, client: FineTuneClient
+) -> None:
+    board = Board([service.add_job([(0, "RUNNING"), (600, "SUCCEEDED")]) for _ in range(5)])
+    last = list(board.rows.values())[-2:]
+    async with followed(client, board, lambda: last):
+        await asyncio.sleep(300)
+    assert logs_read(service).keys() == {row.job_id for row in last}
+
+
+@pytest.mark.looptime
+async def test_a_log_that_is_missing_disturbs_nothing_and_costs_few_requests(
     service: Simulator, client: FineTuneClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing(*_: Any) -> Fault:
@@ -88,5 +104,45 @@ async def test_a_log_that_is_missing_disturbs_nothing_and_is_left_alone(
     async with followed(client, board) as losses:
         await asyncio.sleep(700)
         assert losses[job_id].last is None
-        assert logs_read(service) == {job_id: 2}
+        assert logs_read(service)[job_id] <= 600 / 10
         assert board.rows[job_id].exit is Exit.SUCCEEDED
+        asked = len(service.requests)
+        await asyncio.sleep(3600)
+        assert len(service.requests) == asked
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("status", [404, 403])
+async def test_a_log_that_is_refused_when_training_begins_is_read_later(
+    status: int, service: Simulator, client: FineTuneClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(job: SimulatedJob, asked: Mapping[str, str], now: float, first: int) -> Fault:
+        if now - job.added < 60:
+            return Fault.error(status, "NotFound", "no such log")
+        return answer_of_log(job, asked, now, first)
+
+    monkeypatch.setattr("dashscope_ft_async.testing.simulator.answer_of_log", late)
+    log = [(1, "{'loss': 2.5}"), (2, "{'loss': 1.5}")]
+    job_id = service.add_job([(0, "RUNNING"), (600, "SUCCEEDED")], log=log)
+    async with followed(client, Board([job_id])) as losses:
+        await asyncio.sleep(200)
+        assert losses[job_id].curve.points == [2.5, 1.5]
+
+
+@pytest.mark.looptime
+async def test_a_log_that_breaks_off_is_read_again_and_each_loss_counts_once(
+    service: Simulator, client: FineTuneClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaking(job: SimulatedJob, asked: Mapping[str, str], now: float, first: int) -> Fault:
+        if 100 < now - job.added < 200:
+            return Fault.error(403, "AccessDenied", "not now")
+        return answer_of_log(job, asked, now, first)
+
+    monkeypatch.setattr("dashscope_ft_async.testing.simulator.answer_of_log", breaking)
+    log = [(1, "{'loss': 2.5}"), (220, "{'loss': 1.5}")]
+    job_id = service.add_job([(0, "RUNNING"), (600, "SUCCEEDED")], log=log)
+    async with followed(client, Board([job_id])) as losses:
+        await asyncio.sleep(180)
+        assert losses[job_id].curve.points == [2.5]
+        await asyncio.sleep(180)
+        assert losses[job_id].curve.points == [2.5, 1.5]

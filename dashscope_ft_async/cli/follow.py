@@ -12,7 +12,6 @@ from dashscope_ft_async.cli.board import Board, Row
 from dashscope_ft_async.client import FineTuneClient
 from dashscope_ft_async.errors import DashScopeFTError
 from dashscope_ft_async.models import FineTuneJob
-from dashscope_ft_async.policy import is_transient
 
 
 class View(Protocol):
@@ -64,7 +63,8 @@ async def follow_all(
 ) -> None:
     """Follow every active job of the account, and those that come later, until cancelled.
 
-    They are looked for every `refresh` seconds; what passes of what goes wrong then is for `trouble`.
+    They are looked for every `refresh` seconds. Where the first look goes wrong, that is raised; what goes
+    wrong with a later one is for `trouble`, and harms no wait.
     """
     looked = False
     try:
@@ -73,7 +73,7 @@ async def follow_all(
                 try:
                     new = [job_id for job_id in await active(client) if job_id not in board.rows]
                 except DashScopeFTError as error:
-                    if not looked or not is_transient(error):
+                    if not looked:
                         raise
                     trouble(error)
                     new = []

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 import attrs
@@ -93,10 +94,19 @@ class PlainLines:
     def __init__(self, board: Board) -> None:
         self._started = time.monotonic()
         self._board = board
+        self._measured = self._width = 0
 
     def tell(self, row: Row) -> None:
         """Write what is new."""
         after = time.monotonic() - self._started
-        width = max(len(each.name) for each in self._board.rows.values())
+        width = self._longest_name()
         done = f"{row.checkpoints} checkpoints" if row.checkpoints and row.exit is None else row.result
         click.echo(f"{after:6.1f} s  {row.name:{width}}  {row.status:9}  {done}".rstrip())
+
+    def _longest_name(self) -> int:
+        """Its length, on a board that only grows: each name is measured once."""
+        rows = self._board.rows
+        new = islice(reversed(rows.values()), len(rows) - self._measured)
+        self._width = max([self._width, *(len(row.name) for row in new)])
+        self._measured = len(rows)
+        return self._width

@@ -10,12 +10,12 @@ from contextlib import asynccontextmanager, contextmanager
 from rich.console import Console, Group
 from rich.live import Live
 
-from dashscope_ft_async.cli.board import Board
+from dashscope_ft_async.cli.board import Board, Row
 from dashscope_ft_async.cli.live.cells import Pen
 from dashscope_ft_async.cli.live.facts import Facts
 from dashscope_ft_async.cli.live.health import Health
 from dashscope_ft_async.cli.live.losses import Losses, follow_losses
-from dashscope_ft_async.cli.live.screen import screen
+from dashscope_ft_async.cli.live.screen import rows_on, screen
 from dashscope_ft_async.client import FineTuneClient
 from dashscope_ft_async.errors import ConfigurationError
 
@@ -53,26 +53,29 @@ async def live(
         except ConfigurationError:
             return None  # what was typed is no id, of which the wait is about to tell
 
+    def height() -> int:
+        return console.height - 1  # the last command stays in sight
+
+    def visible() -> list[Row]:
+        return rows_on(board, height())
+
     # Refreshed from the loop: rich's own thread would read the board while it changes.
     with Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False) as display:
 
         async def refresh() -> None:
-            before, width = None, 0
+            before = None
             while True:
-                size = console.size
                 facts = Facts(board, health, losses, next_poll, time.monotonic())
-                # One line less than there are: the last command stays in sight.
-                lines = screen(facts, size.width, size.height - 1, pen)
-                if size.width < width:
-                    console.clear()  # lines that were too long have been broken, so rich would miss some
-                    before = None
+                lines = screen(facts, console.width, height(), pen)
+                # A terminal that breaks the lines of a view that was wider keeps some of them above this one.
+                # Wiping more than what was written would cost errors, which stand above it too.
                 if lines != before:
                     with _at_once(console):
                         display.update(Group(*lines), refresh=True)
-                before, width = lines, size.width
+                before = lines
                 await asyncio.sleep(_REFRESH)
 
-        tasks = [asyncio.create_task(refresh()), asyncio.create_task(follow_losses(client, board, losses))]
+        tasks = [asyncio.create_task(refresh()), asyncio.create_task(follow_losses(client, visible, losses))]
         try:
             yield
         finally:

@@ -65,13 +65,18 @@ class Health:
 
     def _failed(self, since: float | None, reason: str) -> None:
         self.failed += 1
+        self._tried()
         self._failing_since = self._clock() if since is None else since
         self._reason = printable(reason)
 
     def _good(self) -> None:
         self._answered = True
         self._failing_before, self._failing_since = self._failing_since, None
-        # An answer to what was asked before the refusal does not open the gate again.
+        self._tried()
+
+    def _tried(self) -> None:
+        """Whatever comes of a request once the gate is open again, it was no further refusal."""
+        # What was asked before the refusal may end while the gate is closed.
         if self._closed_until is not None and self._clock() >= self._closed_until:
             self._closed_until = None
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Iterable
 from contextlib import aclosing
 
-from dashscope_ft_async.cli.board import Board
+from dashscope_ft_async.cli.board import Row
 from dashscope_ft_async.cli.live.sparkline import Curve
 from dashscope_ft_async.client import FineTuneClient
 from dashscope_ft_async.errors import DashScopeFTError
@@ -15,6 +15,8 @@ from dashscope_ft_async.models import JobStatus, TrainingMetric
 MOST = 8
 """Logs read at once. An account usually trains one job at a time."""
 _LOOK = 0.5
+_PAUSE = 30.0
+"""Before a log that was missing, or went wrong, is read again: a job may train before it has one."""
 
 
 class Losses:
@@ -33,39 +35,43 @@ class Losses:
             self.last, self.metric = metric.loss, metric
 
 
-async def follow_losses(client: FineTuneClient, board: Board, losses: dict[str, Losses]) -> None:
-    """Read the logs of running jobs of `board` into `losses`, until cancelled.
+async def follow_losses(
+    client: FineTuneClient, shown: Callable[[], Iterable[Row]], losses: dict[str, Losses]
+) -> None:
+    """Read the logs of running jobs among the rows `shown` into `losses`, until cancelled.
 
-    At most `MOST` at once, in the order of the board. Each log is read once; one that is missing, or
-    goes wrong, is left alone: whoever waits for the job is told what matters.
+    At most `MOST` at once, in the order of the rows; each is read to its end. What goes wrong is not
+    told: whoever waits for the job is told what matters.
     """
 
-    async def read(job_id: str) -> None:
-        metrics = client.follow_metrics(job_id, timeout=None)
-        try:
-            async with aclosing(metrics):
-                async for metric in metrics:
-                    losses[job_id].add(metric)
-        except DashScopeFTError:
-            pass
+    async def read(row: Row) -> None:
+        while _trains(row):
+            told = Losses()
+            metrics = client.follow_metrics(row.job_id, timeout=None)
+            try:
+                async with aclosing(metrics):
+                    async for metric in metrics:
+                        told.add(metric)
+                        losses[row.job_id] = told  # until now what an earlier try has read stands there
+            except DashScopeFTError:
+                await asyncio.sleep(_PAUSE)
+            else:
+                return
 
     reading: set[asyncio.Task[None]] = set()
     async with asyncio.TaskGroup() as readers:
         while True:
-            for job_id in _running(board, losses)[: MOST - len(reading)]:
-                losses[job_id] = Losses()
-                reader = readers.create_task(read(job_id))
+            for row in _unread(shown(), losses)[: MOST - len(reading)]:
+                losses[row.job_id] = Losses()
+                reader = readers.create_task(read(row))
                 reading.add(reader)
                 reader.add_done_callback(reading.discard)
             await asyncio.sleep(_LOOK)
 
 
-def _running(board: Board, known: Mapping[str, Losses]) -> list[str]:
-    return [
-        row.job_id
-        for row in board.rows.values()
-        if row.exit is None
-        and row.job is not None
-        and row.job.status is JobStatus.RUNNING
-        and row.job_id not in known
-    ]
+def _unread(rows: Iterable[Row], known: Container[str]) -> list[Row]:
+    return [row for row in rows if row.job_id not in known and _trains(row)]
+
+
+def _trains(row: Row) -> bool:
+    return row.exit is None and row.job is not None and row.job.status is JobStatus.RUNNING

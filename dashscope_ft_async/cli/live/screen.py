@@ -6,7 +6,7 @@ from collections import Counter
 
 from rich.text import Text
 
-from dashscope_ft_async.cli.board import Board
+from dashscope_ft_async.cli.board import Board, Row
 from dashscope_ft_async.cli.live.cells import Pen
 from dashscope_ft_async.cli.live.facts import Facts
 from dashscope_ft_async.cli.live.health import State
@@ -27,6 +27,11 @@ _ORDER = (
 _HEALTH = {State.OK: "green", State.THROTTLED: "yellow", State.OUTAGE: "red", State.UNKNOWN: "dim"}
 
 
+def rows_on(board: Board, height: int) -> list[Row]:
+    """The rows that are shown on a screen of `height` lines."""
+    return board.shown(height - 3)  # the others are the summary, the heading and the connection
+
+
 def screen(facts: Facts, width: int, height: int, pen: Pen) -> list[Text]:
     """At most `height` lines of at most `width` cells.
 
@@ -38,7 +43,7 @@ def screen(facts: Facts, width: int, height: int, pen: Pen) -> list[Text]:
     if len(board.rows) == 1 and width >= LEAST_WIDTH and height >= LEAST_LINES:
         (row,) = board.rows.values()
         return [*panel(facts, row, width, height - 2, pen), Text(), connection]
-    rows = board.shown(height - 3)
+    rows = rows_on(board, height)
     # Air between the three, where there is enough for all of it.
     air = [Text()] if len(rows) + 5 <= height else []
     lines = [_summary(board, len(rows), width, pen), *air]

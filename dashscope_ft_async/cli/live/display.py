@@ -75,7 +75,10 @@ async def live(
                 before = lines
                 await asyncio.sleep(_REFRESH)
 
-        tasks = [asyncio.create_task(refresh()), asyncio.create_task(follow_losses(client, visible, losses))]
+        tasks = [
+            asyncio.create_task(refresh()),
+            asyncio.create_task(follow_losses(client, visible, losses)),
+        ]
         try:
             yield
         finally:

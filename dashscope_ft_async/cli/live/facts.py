@@ -42,11 +42,6 @@ class Facts:
         duration = None if row.job is None else row.job.duration
         return "" if duration is None else elapsed(duration.total_seconds())
 
-    def name(self, row: Row) -> str:
-        """The job's name, where it has one besides its id."""
-        name = "" if row.job is None else row.job.job_name or ""
-        return "" if name == row.job_id else name
-
     def tokens(self, row: Row) -> str:
         """How many it was trained on, so far as told."""
         usage = None if row.job is None else row.job.usage

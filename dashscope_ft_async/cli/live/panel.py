@@ -23,7 +23,7 @@ def panel(facts: Facts, row: Row, width: int, height: int, pen: Pen) -> list[Tex
     """At most `height` lines of at most `width` cells."""
     told = [
         ("job", row.name, "bold"),
-        ("name", facts.name(row), ""),
+        ("name", row.job_name, ""),
         ("model", row.model, ""),
         ("status", _status(row, facts.time(row)), status_style(row)),
         ("in line", facts.place(row), ""),

@@ -75,7 +75,7 @@ def table(facts: Facts, rows: Sequence[Row], room: int, pen: Pen) -> list[Text]:
 def _texts(facts: Facts, row: Row) -> dict[str, str]:
     return {
         "JOB": row.name,
-        "NAME": facts.name(row),
+        "NAME": row.job_name,
         "MODEL": row.model,
         "STATUS": row.status,
         "TIME": facts.time(row),

@@ -61,7 +61,7 @@ class _Reporting:
 
     def run(self) -> Exit:
         """Look at the jobs, or wait for their ends, and write the files."""
-        code = run_to_exit(self._gather, self.console)
+        code = run_to_exit(self._gather, self.console, as_json=self.options.as_json)
         try:
             # Within the loop, Ctrl-C would be heard only when all is drawn.
             if self.facts is not None:

@@ -67,7 +67,7 @@ async def live(
             while True:
                 facts = Facts(board, health, losses, next_poll, time.monotonic())
                 lines = screen(facts, console.width, height(), pen)
-                # A terminal that breaks the lines of a view that was wider keeps some of them above this one.
+                # A terminal that breaks the lines of a view that was wider leaves some of them above.
                 # Wiping more than what was written would cost errors, which stand above it too.
                 if lines != before:
                     with _at_once(console):
@@ -75,7 +75,10 @@ async def live(
                 before = lines
                 await asyncio.sleep(_REFRESH)
 
-        tasks = [asyncio.create_task(refresh()), asyncio.create_task(follow_losses(client, visible, losses))]
+        tasks = [
+            asyncio.create_task(refresh()),
+            asyncio.create_task(follow_losses(client, visible, losses)),
+        ]
         try:
             yield
         finally:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import os
 import signal
 import subprocess
 from collections.abc import Generator
@@ -10,6 +12,8 @@ import pytest
 
 from dashscope_ft_async import FineTuneClient, RetryPolicy
 from dashscope_ft_async.cli import access
+from dashscope_ft_async.cli.simulate import forgetting
+from dashscope_ft_async.testing import Simulator
 from tests.cli_world import lines_of, process_of, run, serving, use_quick_client
 
 
@@ -62,6 +66,41 @@ def test_it_throttles_and_tarries_as_it_is_told(monkeypatch: pytest.MonkeyPatch)
         assert run(*asked).exit_code == 0
         (error,) = lines_of(run(*asked).stdout)
     assert error["error"]["code"] == "Throttling"
+
+
+def test_its_jobs_log_losses_and_every_third_one_at_first_fails() -> None:
+    with simulating("--job-seconds", "0.01") as url:
+        listed = lines_of(run("list", "--base-url", url).stdout)
+        last = next(line for line in listed if line["job_id"].endswith("3"))["job_id"]
+        ended = run("wait", "--base-url", url, *(line["job_id"] for line in listed))
+        log = run("logs", "--base-url", url, last).stdout
+    told = {line["job_id"]: line["status"] for line in lines_of(ended.stdout) if line["event"] == "ended"}
+    assert [status for job_id, status in told.items() if job_id == last] == ["FAILED"]
+    assert sorted(told.values()) == ["FAILED", "SUCCEEDED", "SUCCEEDED"]
+    assert 39 <= log.count("'loss'") <= 41
+
+
+@pytest.mark.looptime
+async def test_a_server_that_runs_for_long_does_not_remember_every_request() -> None:
+    async with Simulator() as service, service.client() as client:
+        serving_on = asyncio.create_task(forgetting(service))
+        await client.list()
+        await asyncio.sleep(120)
+        assert service.requests == []
+        serving_on.cancel()
+        await asyncio.gather(serving_on, return_exceptions=True)
+
+
+def test_simulate_into_a_reader_that_has_gone_ends_as_other_commands_do() -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    try:
+        ended = subprocess.run(
+            process_of("simulate"), stdout=theirs, stderr=subprocess.PIPE, text=True, timeout=20
+        )
+    finally:
+        os.close(theirs)
+    assert (ended.returncode, ended.stderr) == (141, "")
 
 
 def test_a_port_that_is_taken_is_a_usage_error() -> None:

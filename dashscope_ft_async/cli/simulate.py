@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import AsyncExitStack
+from typing import NoReturn
 
 import click
 from rich.console import Console
@@ -16,6 +18,9 @@ from dashscope_ft_async.testing import Simulator
 from dashscope_ft_async.testing.simulator import USUAL_LIFE
 
 _USUAL_SECONDS = float(USUAL_LIFE[-1][0])
+_LOSSES = 40
+_CODE, _MESSAGE = "InvalidTrainingData", "line 17 is not valid JSON"
+_MEMORY = 60.0
 
 
 @click.command(
@@ -69,25 +74,42 @@ def simulate(
     """Run a simulated service on 127.0.0.1 until Ctrl-C, and print its URL.
 
     It needs no key and takes any. Give the URL as --base-url or DASHSCOPE_BASE_URL to the other commands
-    or to a program. All its jobs succeed, unless they are cancelled.
+    or to a program. Its jobs train with about 40 losses in
+    their logs, and succeed; of those at first, every third fails.
     """
     life = [(at * job_seconds / _USUAL_SECONDS, status) for at, status in USUAL_LIFE]
-    service = Simulator(latency=latency, rate_limit=rate_limit, new_jobs=life, port=port)
+    service = Simulator(
+        latency=latency,
+        rate_limit=rate_limit,
+        new_jobs=life,
+        loss_every=(life[-1][0] - life[-2][0]) / _LOSSES,
+        port=port,
+    )
 
     async def run() -> Exit:
-        async with service:
-            for _ in range(jobs):
-                service.add_job(life)
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(service)
+            except OSError as error:
+                told = os.strerror(error.errno) if error.errno else str(error)
+                raise click.BadParameter(f"{port}: {told}.", param_hint="--port") from None
+            for number in range(1, jobs + 1):
+                if number % 3:
+                    service.add_job(life)
+                else:
+                    service.add_job([*life[:-1], (job_seconds, "FAILED")], code=_CODE, message=_MESSAGE)
             if as_json or not terminals().stdout:
                 write_event("simulating", None, base_url=service.base_url)
             else:
                 click.echo(service.base_url)
             click.echo("Ctrl-C ends it.", err=True)
-            await asyncio.Event().wait()
-        return Exit.SUCCEEDED
+            await forgetting(service)
 
-    try:
-        raise SystemExit(run_to_exit(run, Console(stderr=True)))
-    except OSError as error:
-        told = os.strerror(error.errno) if error.errno else str(error)
-        raise click.BadParameter(f"{port}: {told}.", param_hint="--port") from None
+    raise SystemExit(run_to_exit(run, Console(stderr=True)))
+
+
+async def forgetting(service: Simulator) -> NoReturn:
+    """Let `service` run until cancelled, without an ever longer record of requests that nobody reads."""
+    while True:
+        await asyncio.sleep(_MEMORY)
+        service.requests.clear()

@@ -12,7 +12,6 @@ from dashscope_ft_async.testing.scenario import EPOCH, Fault, SimulatedJob, enve
 Script: TypeAlias = Sequence[tuple[float, str]]
 """Lines, and the seconds after the job was added at which they are written."""
 
-_STEP = 30.0
 _ENDS: dict[str, tuple[str, ...]] = {
     JobStatus.SUCCEEDED: ("finetune-job succeeded", "training usage 279808", "##FT_COMPLETE##"),
     JobStatus.FAILED: ("finetune-job failed", "##FT_COMPLETE##"),
@@ -35,9 +34,12 @@ def _written(job: SimulatedJob, now: float) -> Iterator[tuple[float, str]]:
     for (start, status), end in zip(job.timeline, [*ends, now - job.added], strict=True):
         if status == JobStatus.RUNNING:
             yield stamped(start, "data process succeeded, start to fine-tune")
-            steps = max(0, int((end - start) / _STEP))
+            steps = max(0, int((end - start) / job.loss_every))
             for step in range(1, steps + 1):
-                yield start + step * _STEP, f"{{'loss': {2 / (1 + step):.4f}, 'learning_rate': 1.6e-05}}"
+                yield (
+                    start + step * job.loss_every,
+                    f"{{'loss': {2 / (1 + step):.4f}, 'learning_rate': 1.6e-05}}",
+                )
         for text in _ENDS.get(status, ()):
             yield stamped(start, text)
 

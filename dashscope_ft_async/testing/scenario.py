@@ -18,6 +18,7 @@ Timeline: TypeAlias = Sequence[tuple[float, str]]
 # Stamps of a simulated job start here, so that a test sees the same ones each time it runs.
 EPOCH = datetime(2026, 1, 5, 10, 30, 12)  # noqa: DTZ001 - the service names no zone
 
+LOSS_EVERY = 30.0
 ENDED = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED)
 
 
@@ -112,6 +113,8 @@ class SimulatedJob:
     fields: Json = attrs.field(factory=dict[str, Any])
     log: Sequence[tuple[float, str]] | None = None
     """Lines and when they are written; `None`: what the timeline makes."""
+    loss_every: float = LOSS_EVERY
+    """Seconds of training between two losses of that log."""
     exports: dict[str, tuple[float, str]] = attrs.field(factory=dict[str, tuple[float, str]])
     """Name of a checkpoint, to when its export began and the name that the model was to have."""
 

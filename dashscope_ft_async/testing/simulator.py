@@ -15,6 +15,7 @@ from dashscope_ft_async.testing.life import ACTS, Act, fields_of_new_job, may_be
 from dashscope_ft_async.testing.logbook import Script, answer_of_log, log_at
 from dashscope_ft_async.testing.scenario import (
     ENDED,
+    LOSS_EVERY,
     Fault,
     RateLimit,
     SeenRequest,
@@ -46,6 +47,7 @@ class Simulator:
         first_log_offset: Offset of the first line of a log: 0 as the service's page says, or 1.
         stream_seconds: After so many seconds a stream breaks off. By default it lasts to the job's end.
         new_jobs: What happens to jobs that are created by a request, as in `add_job`.
+        loss_every: Seconds of training between two losses in the logs that are made for jobs.
         port: Where it listens; by default on any port that is free.
 
     Raises:
@@ -61,6 +63,7 @@ class Simulator:
         first_log_offset: int = 0,
         stream_seconds: float | None = None,
         new_jobs: Timeline = USUAL_LIFE,
+        loss_every: float = LOSS_EVERY,
         port: int = 0,
     ) -> None:
         self._api_key = None if api_key is None else Secret(api_key)
@@ -69,6 +72,7 @@ class Simulator:
         self._first_log_offset = first_log_offset
         self._stream_seconds = stream_seconds
         self._new_jobs = checked_timeline(new_jobs)
+        self._loss_every = loss_every
         self._port = port
         self._jobs: dict[str, SimulatedJob] = {}
         self._faults: deque[Fault] = deque()
@@ -156,7 +160,14 @@ class Simulator:
         if job_id in self._jobs:
             raise ValueError(f"job {job_id} is there already.")
         self._jobs[job_id] = SimulatedJob(
-            job_id, self._now(), checked_timeline(timeline), latency, deque(faults), dict(fields), log
+            job_id,
+            self._now(),
+            checked_timeline(timeline),
+            latency,
+            deque(faults),
+            dict(fields),
+            log,
+            loss_every=self._loss_every,
         )
         return job_id
 

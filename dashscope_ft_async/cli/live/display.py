@@ -67,7 +67,7 @@ async def live(
             while True:
                 facts = Facts(board, health, losses, next_poll, time.monotonic())
                 lines = screen(facts, console.width, height(), pen)
-                # A terminal that breaks the lines of a view that was wider keeps some of them above this one.
+                # A terminal that breaks the lines of a view that was wider leaves some of them above.
                 # Wiping more than what was written would cost errors, which stand above it too.
                 if lines != before:
                     with _at_once(console):

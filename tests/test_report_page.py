@@ -360,7 +360,7 @@ def test_a_job_that_was_not_seen_does_not_look_as_one_that_succeeded() -> None:
 
 def test_the_page_says_by_what_it_knows_the_clock() -> None:
     watched = attrs.evolve(known(), sightings=[seen(20, "SUCCEEDED", 19.9)])
-    said = "The service's clock is 8 h ahead of UTC, as the ends that were seen between two polls tell."
+    said = "The service's clock is 8 h ahead of UTC, judging by ends that were seen between two polls."
     assert said in html.unescape(page.page_of(report(watched)))
 
 

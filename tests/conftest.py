@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
@@ -15,6 +15,9 @@ from hypothesis import settings
 
 from dashscope_ft_async import FineTuneClient
 from dashscope_ft_async.testing import Simulator
+
+if TYPE_CHECKING:
+    from tests.cli_world import Service
 
 settings.register_profile("fast", max_examples=50, deadline=None)
 settings.register_profile("ci", max_examples=200, deadline=None, derandomize=True, print_blob=True)
@@ -65,3 +68,20 @@ async def client(service: Simulator) -> AsyncIterator[FineTuneClient]:
     """A client of `service`, with the default policies."""
     async with service.client() as made:
         yield made
+
+
+@pytest.fixture
+def server() -> Iterator[Service]:
+    """A simulator in a thread of its own, for tests of the command."""
+    from tests.cli_world import serving
+
+    with serving() as running:
+        yield running
+
+
+@pytest.fixture
+def quick_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command's client has a key, and no patience."""
+    from tests.cli_world import use_quick_client
+
+    use_quick_client(monkeypatch)

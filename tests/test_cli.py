@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import tomllib
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -46,21 +45,13 @@ from dashscope_ft_async.cli.lines import PlainLines, row_json
 from dashscope_ft_async.cli.outcome import Exit, exit_of, go_on_line, most_serious
 from dashscope_ft_async.cli.show import Shown, Terminals
 from dashscope_ft_async.testing import Fault
-from tests.cli_world import Json, Service, lines_of, process_of, run, serving, use_quick_client
+from tests.cli_world import Json, Service, lines_of, process_of, run
 from tests.conftest import KEY
 
 ENDED = [(0.0, "SUCCEEDED")]
 
 
-@pytest.fixture
-def server() -> Iterator[Service]:
-    with serving() as service:
-        yield service
-
-
-@pytest.fixture(autouse=True)
-def quick_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    use_quick_client(monkeypatch)
+pytestmark = pytest.mark.usefixtures("quick_client")
 
 
 def job_of(status: JobStatus = JobStatus.RUNNING, **fields: Any) -> FineTuneJob:

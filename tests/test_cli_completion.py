@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,21 +14,13 @@ from dashscope_ft_async import JobStatus
 from dashscope_ft_async._settings import REGIONS
 from dashscope_ft_async.cli import commands, completion
 from dashscope_ft_async.testing import Fault
-from tests.cli_world import Service, run, serving, use_quick_client
+from tests.cli_world import Service, run
 from tests.conftest import KEY
 
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture
-def server() -> Iterator[Service]:
-    with serving() as service:
-        yield service
-
-
-@pytest.fixture(autouse=True)
-def quick_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    use_quick_client(monkeypatch)
+pytestmark = pytest.mark.usefixtures("quick_client")
 
 
 def completed(*words: str, shell: str = "zsh", stdin: str | None = None) -> list[str]:

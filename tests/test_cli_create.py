@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,20 +9,12 @@ from dashscope_ft_async import FineTuneClient
 from dashscope_ft_async.cli import access
 from dashscope_ft_async.cli.show import Terminals
 from dashscope_ft_async.testing import Fault
-from tests.cli_world import Service, lines_of, run, serving, use_quick_client
+from tests.cli_world import Service, lines_of, run
 
 NEEDED = ["--model", "qwen3-8b", "--training-file", "file-1"]
 
 
-@pytest.fixture
-def server() -> Iterator[Service]:
-    with serving() as service:
-        yield service
-
-
-@pytest.fixture(autouse=True)
-def quick_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    use_quick_client(monkeypatch)
+pytestmark = pytest.mark.usefixtures("quick_client")
 
 
 @pytest.fixture

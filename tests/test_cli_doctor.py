@@ -7,7 +7,6 @@ import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,22 +21,14 @@ from dashscope_ft_async.cli.doctor import command as doctor
 from dashscope_ft_async.cli.doctor.checks import Verdict, of_clock, of_trouble
 from dashscope_ft_async.cli.show import Terminals
 from dashscope_ft_async.testing import Fault, Simulator
-from tests.cli_world import Json, Service, elsewhere, lines_of, process_of, run, serving, use_quick_client
+from tests.cli_world import Json, Service, elsewhere, lines_of, process_of, run
 from tests.conftest import KEY
 
 NAMES = ["versions", "key", "host", "workspace", "settings", "dns", "tcp", "tls", "http", "clock", "access"]
 NOW = datetime(2026, 1, 5, 10, 0, 0, tzinfo=UTC)
 
 
-@pytest.fixture
-def server() -> Iterator[Service]:
-    with serving() as service:
-        yield service
-
-
-@pytest.fixture(autouse=True)
-def quick_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    use_quick_client(monkeypatch)
+pytestmark = pytest.mark.usefixtures("quick_client")
 
 
 @pytest.fixture

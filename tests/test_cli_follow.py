@@ -10,7 +10,6 @@ import os
 import shlex
 import signal
 import subprocess
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
@@ -28,22 +27,14 @@ from dashscope_ft_async.cli.record import Record, event_line
 from dashscope_ft_async.cli.targets import ids_of
 from dashscope_ft_async.hooks import RequestFinished, Retrying, Throttled
 from dashscope_ft_async.testing import Fault, Simulator
-from tests.cli_world import Service, lines_of, process_of, run, serving, use_quick_client
+from tests.cli_world import Service, lines_of, process_of, run
 from tests.conftest import KEY
 
 ENDED = [(0.0, "SUCCEEDED")]
 AT = datetime(2026, 1, 5, tzinfo=UTC)
 
 
-@pytest.fixture
-def server() -> Iterator[Service]:
-    with serving() as service:
-        yield service
-
-
-@pytest.fixture(autouse=True)
-def quick_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    use_quick_client(monkeypatch)
+pytestmark = pytest.mark.usefixtures("quick_client")
 
 
 def ends(text: str) -> dict[str, str]:

@@ -1,24 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from dashscope_ft_async.cli import access
 from dashscope_ft_async.cli.show import Terminals
 from dashscope_ft_async.testing import Fault
-from tests.cli_world import Service, lines_of, run, serving, use_quick_client
+from tests.cli_world import Service, lines_of, run
 
-
-@pytest.fixture
-def server() -> Iterator[Service]:
-    with serving() as service:
-        yield service
-
-
-@pytest.fixture(autouse=True)
-def quick_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    use_quick_client(monkeypatch)
+pytestmark = pytest.mark.usefixtures("quick_client")
 
 
 @pytest.fixture

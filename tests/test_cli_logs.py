@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -9,20 +9,12 @@ import pytest
 from dashscope_ft_async import FineTuneClient
 from dashscope_ft_async.cli import access
 from dashscope_ft_async.cli.show import Terminals
-from tests.cli_world import Service, lines_of, run, serving, use_quick_client
+from tests.cli_world import Service, lines_of, run
 
 LOG = [(0.0, "one"), (0.0, "two \x1b[2J"), (0.2, "##FT_COMPLETE##")]
 
 
-@pytest.fixture
-def server() -> Iterator[Service]:
-    with serving() as service:
-        yield service
-
-
-@pytest.fixture(autouse=True)
-def quick_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    use_quick_client(monkeypatch)
+pytestmark = pytest.mark.usefixtures("quick_client")
 
 
 def test_logs_gives_the_log_as_it_is_and_numbers_its_lines(server: Service) -> None:

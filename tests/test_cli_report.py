@@ -9,7 +9,6 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from dashscope_ft_async.cli import access
 from dashscope_ft_async.cli.report import command, draw, patience
 from dashscope_ft_async.cli.show import Terminals
 from dashscope_ft_async.testing import Fault
-from tests.cli_world import Service, lines_of, process_of, run, serving, use_quick_client
+from tests.cli_world import Service, lines_of, process_of, run, use_quick_client
 from tests.conftest import KEY
 
 ENVIRONMENT = {**os.environ, "DASHSCOPE_API_KEY": KEY, "PYTHONPATH": str(Path(__file__).parents[1])}
@@ -30,12 +29,6 @@ LOG = [
     (0, "{'loss': 1.75, 'global_step/max_steps': '1/2'}"),
     (0, "{'loss': 1.25, 'global_step/max_steps': '2/2'}"),
 ]
-
-
-@pytest.fixture
-def server() -> Iterator[Service]:
-    with serving() as service:
-        yield service
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,21 +13,13 @@ from click.testing import CliRunner
 
 from dashscope_ft_async.cli import access, commands, jobs
 from dashscope_ft_async.testing import Fault
-from tests.cli_world import Service, lines_of, process_of, run, serving, use_quick_client
+from tests.cli_world import Service, lines_of, process_of, run
 from tests.conftest import KEY
 
 ENDED = [(0.0, "SUCCEEDED")]
 
 
-@pytest.fixture
-def server() -> Iterator[Service]:
-    with serving() as service:
-        yield service
-
-
-@pytest.fixture(autouse=True)
-def quick_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    use_quick_client(monkeypatch)
+pytestmark = pytest.mark.usefixtures("quick_client")
 
 
 def ran(shell: str, *args: str) -> subprocess.CompletedProcess[str]:

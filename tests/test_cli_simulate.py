@@ -14,7 +14,7 @@ from dashscope_ft_async import FineTuneClient, RetryPolicy
 from dashscope_ft_async.cli import access
 from dashscope_ft_async.cli.simulate import forgetting
 from dashscope_ft_async.testing import Simulator
-from tests.cli_world import lines_of, process_of, run, serving, use_quick_client
+from tests.cli_world import lines_of, process_of, run, serving
 
 
 @contextmanager
@@ -37,9 +37,7 @@ def simulating(*args: str) -> Generator[str, None, None]:
     assert (process.returncode, rest, said) == (130, "", "Ctrl-C ends it.\n")
 
 
-@pytest.fixture(autouse=True)
-def quick_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    use_quick_client(monkeypatch)
+pytestmark = pytest.mark.usefixtures("quick_client")
 
 
 def test_simulate_serves_until_it_is_interrupted() -> None:

@@ -74,8 +74,8 @@ def simulate(
     """Run a simulated service on 127.0.0.1 until Ctrl-C, and print its URL.
 
     It needs no key and takes any. Give the URL as --base-url or DASHSCOPE_BASE_URL to the other commands
-    or to a program. Its jobs train with about 40 losses in
-    their logs, and succeed; of those at first, every third fails.
+    or to a program. Its jobs train with about 40 losses in their logs, and succeed; of those at first,
+    every third fails.
     """
     life = [(at * job_seconds / _USUAL_SECONDS, status) for at, status in USUAL_LIFE]
     service = Simulator(

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import attrs
 
-from bench.terminal import Terminal
 from dashscope_ft_async.testing import Fault, Simulator
+from tests.support.terminal import Terminal
 
 _ASSETS = Path(__file__).parents[1] / "docs" / "assets"
 _MORNING = datetime(2026, 1, 5, 9, 12)  # noqa: DTZ001 - the service names no zone

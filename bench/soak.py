@@ -30,7 +30,7 @@ from dashscope_ft_async import (
     RetryPolicy,
     WaitTimeoutError,
 )
-from dashscope_ft_async._watch import Wait, Watch
+from dashscope_ft_async._engine.watch import Wait, Watch
 
 _GRACE = 90.0
 _LAST_POLL = 2.0

@@ -7,7 +7,7 @@ The service can only be asked again and again; this client asks well: one driver
 program, few requests, and patience with everything that passes.
 """
 
-from dashscope_ft_async._version import __version__
+from dashscope_ft_async._api.version import __version__
 from dashscope_ft_async.client import FineTuneClient, Waiting
 from dashscope_ft_async.client.shared import shared_client
 from dashscope_ft_async.errors import (

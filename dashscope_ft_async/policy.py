@@ -15,7 +15,6 @@ from typing import Any, TypeAlias
 import attrs
 from tenacity import AsyncRetrying, RetryCallState, wait_exponential
 
-from dashscope_ft_async._checks import is_number
 from dashscope_ft_async.errors import (
     APIConnectionError,
     APIError,
@@ -38,6 +37,7 @@ from dashscope_ft_async.errors import (
     WaitTimeoutError,
 )
 from dashscope_ft_async.models import FineTuneJob, WatchState
+from dashscope_ft_async.models.checks import is_number
 
 __all__ = ["PollPolicy", "RetryPolicy"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.test_architecture import FLOORS
+from tests.project.test_architecture import FLOORS
 
 _ABOUT = {
     "cli": "the command `dashscope-ft`",

@@ -12,7 +12,7 @@ from textwrap import fill
 from typing import Any
 
 from docs_parts import DOCS
-from tests.test_architecture import DOORS, FLOORS, PURE
+from tests.project.test_architecture import DOORS, FLOORS, PURE
 
 PICTURE = DOCS / "assets" / "floors.svg"
 

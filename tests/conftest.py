@@ -17,7 +17,7 @@ from dashscope_ft_async import FineTuneClient
 from dashscope_ft_async.testing import Simulator
 
 if TYPE_CHECKING:
-    from tests.cli_world import Service
+    from tests.support.cli_service import Service
 
 settings.register_profile("fast", max_examples=50, deadline=None)
 settings.register_profile("ci", max_examples=200, deadline=None, derandomize=True, print_blob=True)
@@ -73,7 +73,7 @@ async def client(service: Simulator) -> AsyncIterator[FineTuneClient]:
 @pytest.fixture
 def server() -> Iterator[Service]:
     """A simulator in a thread of its own, for tests of the command."""
-    from tests.cli_world import serving
+    from tests.support.cli_service import serving
 
     with serving() as running:
         yield running
@@ -82,6 +82,6 @@ def server() -> Iterator[Service]:
 @pytest.fixture
 def quick_client(monkeypatch: pytest.MonkeyPatch) -> None:
     """The command's client has a key, and no patience."""
-    from tests.cli_world import use_quick_client
+    from tests.support.cli_service import use_quick_client
 
     use_quick_client(monkeypatch)

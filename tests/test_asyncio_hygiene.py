@@ -11,12 +11,12 @@ import pytest
 from blockbuster import BlockBuster, BlockingError, blockbuster_ctx
 from tenacity import wait_none
 
-from bench.faults.adversary import JOB_ID, Adversary, Answer, good, hang_up, whole
 from dashscope_ft_async import ClientClosedError, FineTuneClient, FineTuneJob, PollPolicy, RetryPolicy
 from dashscope_ft_async.testing import Simulator
 from tests.conftest import KEY
-from tests.event_loops import LOOPS, Suspensions, nothing_left, turns, until
-from tests.under_way import CROWD, POINTS, RUNNING, scene_at
+from tests.support.adversary import JOB_ID, Adversary, Answer, good, hang_up, whole
+from tests.support.event_loops import LOOPS, Suspensions, nothing_left, turns, until
+from tests.support.in_progress import CROWD, POINTS, RUNNING, scene_at
 
 PROMPT = 0.5
 """Seconds, on a busy machine; it takes two turns of the loop."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dashscope_ft_async import FineTuneJob, JobStatus, errors
-from dashscope_ft_async._wire import Response, decode_job
+from dashscope_ft_async._api.wire import Response, decode_job
 from dashscope_ft_async.errors import (
     APIConnectionError,
     APIError,

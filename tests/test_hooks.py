@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 import pytest
 
-from bench.faults.adversary import refused_port
 from dashscope_ft_async import (
     APIConnectionError,
     ClientClosedError,
@@ -24,7 +23,7 @@ from dashscope_ft_async import (
     RetryPolicy,
     WaitTimeoutError,
 )
-from dashscope_ft_async._wire import Request, job_request, page_request
+from dashscope_ft_async._api.wire import Request, job_request, page_request
 from dashscope_ft_async.hooks import (
     CallEnded,
     CallStarted,
@@ -38,6 +37,7 @@ from dashscope_ft_async.hooks import (
 )
 from dashscope_ft_async.testing import Fault, Simulator
 from tests.conftest import KEY
+from tests.support.adversary import refused_port
 
 pytestmark = pytest.mark.looptime
 

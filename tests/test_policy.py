@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,7 +32,7 @@ from dashscope_ft_async import (
     WaitError,
     WaitTimeoutError,
 )
-from dashscope_ft_async._wire import Response, decode_job
+from dashscope_ft_async._api.wire import Response, decode_job
 from dashscope_ft_async.policy import (
     Done,
     Fail,
@@ -47,9 +46,10 @@ from dashscope_ft_async.policy import (
     may_try_again,
     next_step,
 )
-from tests.hub_world import job
+from tests.support.paths import ROOT
+from tests.support.scheduler_world import job
 
-PAGE = Path(__file__).parents[1] / "docs/explanation/polling.md"
+PAGE = ROOT / "docs/explanation/polling.md"
 NOW = 1000.0
 POLICY = WaitPolicy(PollPolicy(), RetryPolicy(), 30.0)
 

@@ -14,7 +14,15 @@ from typing import cast
 import aiohttp
 import pytest
 
-from bench.faults.adversary import (
+from dashscope_ft_async import (
+    DashScopeFTError,
+    FineTuneClient,
+    PollPolicy,
+    RetryPolicy,
+)
+from dashscope_ft_async._api.config import Secret, Settings, settings
+from tests.conftest import KEY
+from tests.support.adversary import (
     JOB_ID,
     Adversary,
     Answer,
@@ -26,15 +34,7 @@ from bench.faults.adversary import (
     then_silent,
     whole,
 )
-from bench.faults.adversary import head as head_of
-from dashscope_ft_async import (
-    DashScopeFTError,
-    FineTuneClient,
-    PollPolicy,
-    RetryPolicy,
-)
-from dashscope_ft_async._settings import Secret, Settings, settings
-from tests.conftest import KEY
+from tests.support.adversary import head as head_of
 
 ODD_KEY = "no-shape-at-all-9d1c7f"
 BEARER = f"Bearer {KEY}"

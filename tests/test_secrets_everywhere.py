@@ -17,7 +17,6 @@ import aiohttp
 import pytest
 from click.testing import CliRunner
 
-from bench.faults.adversary import JOB_ID, Adversary, Answer, reset, then_silent, whole
 from dashscope_ft_async import (
     ConfigurationError,
     DashScopeFTError,
@@ -26,10 +25,11 @@ from dashscope_ft_async import (
     RetryPolicy,
 )
 from dashscope_ft_async import errors as errors_module
-from dashscope_ft_async._settings import Secret
+from dashscope_ft_async._api.config import Secret
 from dashscope_ft_async.cli import access, commands
 from dashscope_ft_async.testing import Simulator
 from tests.conftest import KEY
+from tests.support.adversary import JOB_ID, Adversary, Answer, reset, then_silent, whole
 
 OTHER = "sk-of-somebody-else-5c11"
 ODD = 'no/"shape"+at=all-9d1c7f'

@@ -14,11 +14,11 @@ import attrs
 import orjson
 
 from bench.contenders import OPENERS, Way, installed
-from bench.faults.adversary import JOB_ID
 from bench.faults.judging import judge
 from bench.faults.report import RESULTS, TITLES, Report, table, write
 from bench.faults.rows import ROWS
 from bench.faults.runner import Open, Pace, play_all
+from tests.support.adversary import JOB_ID
 
 PACE = Pace(interval=0.05, request=1.0, deadline=3.0, patience=18.0, cap=20.0)
 _PACKAGES = {"ours": "dashscope-ft-async", "dashscope": "dashscope", "bare": "aiohttp"}

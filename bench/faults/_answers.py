@@ -22,8 +22,8 @@ from bench.faults._row import (
     stopped,
     survived,
 )
-from bench.faults.adversary import Answer, elsewhere, job_body, whole
 from bench.faults.judging import Want
+from tests.support.adversary import Answer, elsewhere, job_body, whole
 
 _JOB = job_body()
 _HTML = b"<!doctype html><title>Bad Gateway</title><h1>nginx</h1>"

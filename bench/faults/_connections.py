@@ -8,7 +8,8 @@ import zlib
 import attrs
 
 from bench.faults._row import CARRY_ON, DEADLINE, DONE, RUNNING, Row, at_first, for_ever, survived
-from bench.faults.adversary import (
+from bench.faults.judging import Want
+from tests.support.adversary import (
     bomb,
     endless,
     gzipped,
@@ -24,7 +25,6 @@ from bench.faults.adversary import (
     trickle,
     whole,
 )
-from bench.faults.judging import Want
 
 _MIB = 1024 * 1024
 _RUNNING, _DONE, _FAILED = job_body("RUNNING"), job_body(), job_body("FAILED")

@@ -6,8 +6,8 @@ from typing import Literal
 
 import attrs
 
-from bench.faults.adversary import Answer, good, job_body, whole
 from bench.faults.judging import Want
+from tests.support.adversary import Answer, good, job_body, whole
 
 ELSEWHERE = "/elsewhere"
 """The path to which a row redirects."""

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from bench.faults._row import DONE, RUNNING, Row, for_ever, survived
-from bench.faults.adversary import JOB_ID, Answer, job_body, kept, whole
 from bench.faults.judging import Want
+from tests.support.adversary import JOB_ID, Answer, job_body, kept, whole
 
 _END = "2026-11-24 08:00:00"
 

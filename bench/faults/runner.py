@@ -15,9 +15,9 @@ from typing import Any, TypeAlias
 import attrs
 
 from bench.contenders import KEY, Way
-from bench.faults.adversary import JOB_ID, Adversary, refused_port, swallowing_port
 from bench.faults.judging import Seen
 from bench.faults.rows import ELSEWHERE, Row
+from tests.support.adversary import JOB_ID, Adversary, refused_port, swallowing_port
 
 
 @attrs.frozen

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from dashscope_ft_async._tail import PAGE_LINES, Tail
+from dashscope_ft_async._engine.log_position import PAGE_LINES, Tail
 from dashscope_ft_async.cli.access import (
     DAY,
     GET_PATIENCE,

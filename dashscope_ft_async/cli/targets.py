@@ -11,12 +11,12 @@ from typing import Any, Self, TypeVar, cast
 import attrs
 import click
 
-from dashscope_ft_async._text import looks_like_a_key
 from dashscope_ft_async.cli.completion import job_ids
 from dashscope_ft_async.cli.follow import active
 from dashscope_ft_async.cli.lines import SCHEMA
 from dashscope_ft_async.cli.outcome import NoAnswerError
 from dashscope_ft_async.client import FineTuneClient
+from dashscope_ft_async.models.redact import looks_like_a_key
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 

@@ -8,22 +8,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NoReturn, Self
 
-from dashscope_ft_async._checks import checked, is_number
-from dashscope_ft_async._settings import Secret, settings
-from dashscope_ft_async._version import __version__
+from dashscope_ft_async._api.config import Secret, settings
+from dashscope_ft_async._api.session import Session, Ssl
+from dashscope_ft_async._api.version import __version__
 from dashscope_ft_async.client.checkpoints import Checkpoints
 from dashscope_ft_async.client.crowds import Crowds
 from dashscope_ft_async.client.jobs import Jobs
 from dashscope_ft_async.client.logs import Logs
 from dashscope_ft_async.client.waits import Waiting, Waits
 from dashscope_ft_async.errors import ConfigurationError
+from dashscope_ft_async.models.checks import checked, is_number
 from dashscope_ft_async.policy import PollPolicy, RetryPolicy, WaitPolicy
-from dashscope_ft_async.session import Session, Ssl
 
 if TYPE_CHECKING:
     import aiohttp
 
-    from dashscope_ft_async._telling import Telling
+    from dashscope_ft_async._api.telling import Telling
     from dashscope_ft_async.hooks import Hook
 
 __all__ = ["FineTuneClient", "Waiting"]
@@ -172,6 +172,6 @@ class FineTuneClient(Jobs, Waits, Crowds, Logs, Checkpoints):
 def _telling(hooks: Iterable[Hook]) -> Telling | None:
     if hooks == () or hooks == []:
         return None
-    from dashscope_ft_async._telling import Telling
+    from dashscope_ft_async._api.telling import Telling
 
     return Telling(hooks)

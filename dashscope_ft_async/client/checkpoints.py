@@ -7,8 +7,7 @@ import random
 
 import attrs
 
-from dashscope_ft_async._checks import check_timeout
-from dashscope_ft_async._wire import (
+from dashscope_ft_async._api.wire import (
     Request,
     checkpoint_of,
     checkpoints_request,
@@ -37,6 +36,7 @@ from dashscope_ft_async.models import (
     ValidationPage,
     ValidationResult,
 )
+from dashscope_ft_async.models.checks import check_timeout
 from dashscope_ft_async.policy import PollPolicy, is_transient, maybe_done, was_refused
 
 _BEGUN = (CheckpointStatus.PROCESSING, CheckpointStatus.SUCCEEDED)

@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import attrs
 
-from dashscope_ft_async._checks import check_timeout, checked
-from dashscope_ft_async._journal import Journal
-from dashscope_ft_async._retrying import retried
-from dashscope_ft_async._roster import PAGE_SIZE
-from dashscope_ft_async._settings import Settings
-from dashscope_ft_async._turns import Turns
-from dashscope_ft_async._watch import Wait
-from dashscope_ft_async._wire import (
+from dashscope_ft_async._api.config import Settings
+from dashscope_ft_async._api.gate import Gate
+from dashscope_ft_async._api.journal import Journal
+from dashscope_ft_async._api.retrying import retried
+from dashscope_ft_async._api.session import Session
+from dashscope_ft_async._api.wire import (
     Request,
     Response,
     ScannedPage,
@@ -30,10 +28,13 @@ from dashscope_ft_async._wire import (
     page_request,
     scan_page,
 )
+from dashscope_ft_async._engine.list_planner import PAGE_SIZE
+from dashscope_ft_async._engine.scheduler import Hub
+from dashscope_ft_async._engine.turns import Turns
+from dashscope_ft_async._engine.watch import Wait
 from dashscope_ft_async.errors import APIError, APIStatusError, ConfigurationError
-from dashscope_ft_async.gate import Gate
-from dashscope_ft_async.hub import Hub
 from dashscope_ft_async.models import FineTuneJob, LogPage, WatchState
+from dashscope_ft_async.models.checks import check_timeout, checked
 from dashscope_ft_async.policy import (
     PollPolicy,
     RetryPolicy,
@@ -42,10 +43,9 @@ from dashscope_ft_async.policy import (
     WaitState,
     may_try_again,
 )
-from dashscope_ft_async.session import Session
 
 if TYPE_CHECKING:
-    from dashscope_ft_async._telling import Telling
+    from dashscope_ft_async._api.telling import Telling
 
 _T = TypeVar("_T")
 Watchable: TypeAlias = str | FineTuneJob | WatchState

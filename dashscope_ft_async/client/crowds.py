@@ -6,11 +6,11 @@ from collections.abc import AsyncGenerator, Awaitable, Iterable
 from contextlib import aclosing
 from typing import Any, Literal, cast, overload
 
-from dashscope_ft_async._checks import check_timeout
-from dashscope_ft_async._crowd import Ended, OnUpdate, in_order_of_ending, only_ended
+from dashscope_ft_async._engine.completion import Ended, OnUpdate, in_order_of_ending, only_ended
 from dashscope_ft_async.client.core import DAY, Core, Watchable, deadline_after
 from dashscope_ft_async.errors import ConfigurationError, DashScopeFTError
 from dashscope_ft_async.models import FineTuneJob, WatchState
+from dashscope_ft_async.models.checks import check_timeout
 from dashscope_ft_async.policy import PollPolicy
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
-from dashscope_ft_async._wire import (
+from dashscope_ft_async._api.wire import (
     cancel_request,
     create_request,
     decode_created,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from dashscope_ft_async._follow import Follower, streamed_first
-from dashscope_ft_async._tail import PAGE_LINES, Tail
-from dashscope_ft_async._watch import Wait
-from dashscope_ft_async._wire import job_id_of, logs_request, metric_of, stream_request
+from dashscope_ft_async._api.wire import job_id_of, logs_request, metric_of, stream_request
+from dashscope_ft_async._engine.log_position import PAGE_LINES, Tail
+from dashscope_ft_async._engine.log_reader import Follower, streamed_first
+from dashscope_ft_async._engine.watch import Wait
 from dashscope_ft_async.client.core import DAY, Core, Watchable
 from dashscope_ft_async.errors import ConfigurationError
 from dashscope_ft_async.models import FineTuneJob, LogPage, TrainingMetric, WatchState

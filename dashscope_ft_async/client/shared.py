@@ -9,11 +9,11 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
 from weakref import WeakKeyDictionary, WeakSet
 
-from dashscope_ft_async._settings import Secret, Settings, settings
+from dashscope_ft_async._api.config import Secret, Settings, settings
+from dashscope_ft_async._api.session import Ssl
 from dashscope_ft_async.client import FineTuneClient
 from dashscope_ft_async.errors import ConfigurationError
 from dashscope_ft_async.policy import PollPolicy, RetryPolicy
-from dashscope_ft_async.session import Ssl
 
 if TYPE_CHECKING:
     import aiohttp

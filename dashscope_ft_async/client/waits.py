@@ -6,11 +6,9 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 
-from dashscope_ft_async._checks import checked
-from dashscope_ft_async._crowd import OnUpdate, follow
-from dashscope_ft_async._text import shown
-from dashscope_ft_async._watch import Wait
-from dashscope_ft_async._wire import job_id_of
+from dashscope_ft_async._api.wire import job_id_of
+from dashscope_ft_async._engine.completion import OnUpdate, follow
+from dashscope_ft_async._engine.watch import Wait
 from dashscope_ft_async.client.core import DAY, Core, Watchable
 from dashscope_ft_async.errors import (
     ConfigurationError,
@@ -20,6 +18,8 @@ from dashscope_ft_async.errors import (
     JobFailedError,
 )
 from dashscope_ft_async.models import FineTuneJob, JobStatus, WatchState
+from dashscope_ft_async.models.checks import checked
+from dashscope_ft_async.models.redact import shown
 from dashscope_ft_async.policy import PollPolicy
 
 _LAST_LINES_PATIENCE = 10.0

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import attrs
 
-from dashscope_ft_async.errors import ConfigurationError
+from dashscope_ft_async.models.base import ConfigurationError
 
 
 def _to_utc(value: datetime) -> datetime:

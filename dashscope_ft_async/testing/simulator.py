@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from dashscope_ft_async._settings import Secret
+from dashscope_ft_async._api.config import Secret
 from dashscope_ft_async.client import FineTuneClient
 from dashscope_ft_async.testing.life import ACTS, Act, fields_of_new_job, may_be_deleted
 from dashscope_ft_async.testing.logbook import Script, answer_of_log, log_at

@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from dashscope_ft_async._settings import (
+from dashscope_ft_async._api.config import (
     KEY_FILE_VARIABLE,
     KEY_VARIABLE,
     REGION_VARIABLES,

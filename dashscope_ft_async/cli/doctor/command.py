@@ -21,9 +21,8 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from dashscope_ft_async._settings import Found, Place, Secret, key_of, place_of
-from dashscope_ft_async._text import redact
-from dashscope_ft_async._version import __version__
+from dashscope_ft_async._api.config import Found, Place, Secret, key_of, place_of
+from dashscope_ft_async._api.version import __version__
 from dashscope_ft_async.cli import view
 from dashscope_ft_async.cli.access import Access, access_options, patience, run_to_exit
 from dashscope_ft_async.cli.board import printable
@@ -42,6 +41,7 @@ from dashscope_ft_async.cli.doctor.probe import STEPS, Probe
 from dashscope_ft_async.cli.lines import write_event
 from dashscope_ft_async.cli.outcome import Exit, most_serious
 from dashscope_ft_async.errors import ConfigurationError, DashScopeFTError
+from dashscope_ft_async.models.redact import redact
 
 _T = TypeVar("_T")
 

@@ -13,9 +13,9 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from dashscope_ft_async._text import shown
-from dashscope_ft_async._wire import metric_of
+from dashscope_ft_async._api.wire import metric_of
 from dashscope_ft_async.models import FineTuneJob, JobStatus
+from dashscope_ft_async.models.redact import shown
 
 _STAMP = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d{3} - [A-Z]+ - ", re.ASCII)
 _LAST_LINES = 6

@@ -11,12 +11,12 @@ from typing import Any, cast
 
 import attrs
 
-from dashscope_ft_async._text import shown
-from dashscope_ft_async._wire import Response, decode_job
+from dashscope_ft_async._api.wire import Response, decode_job
 from dashscope_ft_async.cli.lines import SCHEMA
 from dashscope_ft_async.cli.report.facts import ANSWERED, THROTTLED, Asked, Sighting, WaitFacts, likely
 from dashscope_ft_async.errors import DashScopeFTError
 from dashscope_ft_async.models import FineTuneJob, JobStatus
+from dashscope_ft_async.models.redact import shown
 
 _POLL = "/fine-tunes/{job_id}"
 

@@ -52,7 +52,7 @@ async def make(folder: Path) -> None:
     async with Simulator() as service:
 
         async def ask(command: str, *args: str) -> None:
-            code = "from _dashscope_ft import main; main()"
+            code = "from dashscope_ft_async.__main__ import main; main()"
             options = ["--base-url", service.base_url, *args]
             asking = await asyncio.create_subprocess_exec(
                 sys.executable, "-c", code, command, *options, cwd=folder, stdout=subprocess.DEVNULL,

@@ -1,0 +1,1 @@
+"""Waiting: the scheduler of all waits of a client, and what it stands on."""

@@ -1,0 +1,496 @@
+"""Pages of the list in place of single polls: when they are asked for, and what they may not do."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping
+
+import pytest
+
+from dashscope_ft_async import (
+    APIConnectionError,
+    APIResponseValidationError,
+    APIStatusError,
+    AuthenticationError,
+    FineTuneJob,
+    InternalServerError,
+    JobStatus,
+    NotFoundError,
+    PermissionDeniedError,
+    PollPolicy,
+    RateLimitError,
+    WaitTimeoutError,
+)
+from dashscope_ft_async._api.wire import Row, ScannedPage
+from tests.support.scheduler_world import Answer, World, ends_at, job, outcomes, page_of, truthful
+
+pytestmark = pytest.mark.looptime(start=1000)
+
+EVERY_2_S = PollPolicy(initial=2, max_interval=2, multiplier=1)
+IDS = [f"ft-{n}" for n in range(50)]
+running = ends_at(float("inf"))
+
+
+def tasks_besides_mine() -> list[asyncio.Task[object]]:
+    return [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+
+
+async def lasting(world: World, seconds: float, ids: list[str] = IDS) -> None:
+    """`ids` are waited for during so many seconds."""
+    waits = [world.enter(job_id) for job_id in ids]
+    await asyncio.sleep(seconds)
+    for wait in waits:
+        wait.leave()
+
+
+# --- price ------------------------------------------------------------------------------------------
+
+
+async def test_five_hundred_waits_cost_a_get_each_and_a_few_pages() -> None:
+    ids = [f"ft-{n}" for n in range(500)]
+    dice = random.Random(1)
+    ends = {job_id: dice.uniform(8, 18) for job_id in ids}
+
+    def script(job_id: str, number: int, now: float) -> Answer:
+        return job(job_id, JobStatus.SUCCEEDED if now >= ends[job_id] else JobStatus.RUNNING)
+
+    world = World(
+        script,
+        poll=EVERY_2_S,
+        u=dice.random,
+        listing=truthful(ids, script),
+        latency=0.01,
+        page_latency=0.02,
+    )
+    ended: dict[str, float] = {}
+
+    async def one(job_id: str) -> None:
+        assert (await world.wait(job_id)).succeeded
+        ended[job_id] = world.now
+
+    await asyncio.gather(*map(one, ids))
+
+    assert sorted(asked for _, asked in world.asked) == sorted(ids)
+    assert len(world.pages) <= 0.015 * 500 * 13 / 2 * 1.25
+    assert max(ended[job_id] - ends[job_id] for job_id in ids) <= 2.5
+
+
+async def test_fewer_than_ten_jobs_are_asked_for_one_by_one() -> None:
+    world = World(running, listing=truthful(IDS[:9], running))
+
+    await lasting(world, 60, IDS[:9])
+
+    assert world.pages == []
+
+
+async def test_jobs_scattered_over_a_long_list_are_asked_for_one_by_one() -> None:
+    others = [f"other-{n}" for n in range(2000)]
+    everything = [
+        job_id
+        for n, job_id in enumerate(others)
+        for job_id in ([job_id, IDS[n // 50]] if n % 50 == 0 else [job_id])
+    ]
+    world = World(running, listing=truthful(everything, running))
+
+    await lasting(world, 120, IDS[:40])
+
+    assert len(world.pages) == 1  # to learn how long the list is
+
+
+async def test_only_the_pages_that_show_watched_jobs_are_asked_for_again() -> None:
+    others = [f"other-{n}" for n in range(900)]
+    world = World(running, poll=EVERY_2_S, listing=truthful([*others[:100], *IDS, *others[100:]], running))
+    await lasting(world, 100)  # the first pages do not pay, and single polls know no rank
+    shown_first = World(running, poll=EVERY_2_S, listing=truthful([*IDS, *others], running))
+    await lasting(shown_first, 100)
+
+    assert {number for _, number in shown_first.pages} == {1}
+    assert len(shown_first.pages) >= 49
+    assert len(shown_first.asked) <= len(IDS)
+
+
+async def test_an_unchanged_page_structures_nothing() -> None:
+    structured: list[str] = []
+
+    def listing(number: int, now: float) -> ScannedPage:
+        def read(raw: object) -> object:
+            structured.append(str(raw))
+            return job(str(raw["job_id"]))  # type: ignore[index]
+
+        rows = tuple(Row({"job_id": job_id, "status": "RUNNING"}, read) for job_id in IDS)  # type: ignore[arg-type]
+        return ScannedPage(100, len(IDS), rows)
+
+    world = World(running, poll=EVERY_2_S, listing=listing)
+
+    await lasting(world, 40)
+
+    assert len(world.pages) >= 19
+    assert len(structured) == len(IDS)
+
+
+async def test_jitter_does_not_keep_jobs_from_sharing_a_page() -> None:
+    dice = random.Random(2)
+    world = World(running, poll=PollPolicy(), u=dice.random, listing=truthful(IDS, running))
+
+    await lasting(world, 250)
+
+    assert len(world.asked) <= 10 + len(IDS)
+    assert 10 <= len(world.pages) <= 30
+
+
+# --- absence, order, staleness ----------------------------------------------------------------------
+
+
+async def test_absence_from_the_list_is_no_verdict() -> None:
+    hidden = IDS[7]
+    world = World(ends_at(20), listing=truthful([each for each in IDS if each != hidden], ends_at(20)))
+    waits = {job_id: world.enter(job_id) for job_id in IDS}
+
+    await outcomes([wait.ended for wait in waits.values()])
+
+    assert waits[hidden].ended.result().succeeded
+    assert len(world.times(hidden)) > 2
+
+
+async def test_a_wrong_workspace_does_not_cost_pages_in_each_cycle() -> None:
+    world = World(running, poll=EVERY_2_S, listing=lambda number, now: page_of([], number))
+
+    await lasting(world, 600)
+
+    assert len(world.pages) <= 6
+
+
+async def test_the_echoed_page_size_is_trusted() -> None:
+    world = World(running, poll=EVERY_2_S, listing=truthful(IDS, running, size=20))
+
+    await lasting(world, 9)
+
+    assert {number for _, number in world.pages} == {1, 2, 3}
+
+
+async def test_a_row_that_cannot_be_read_gets_a_poll_of_its_own() -> None:
+    def listing(number: int, now: float) -> ScannedPage:
+        good = page_of([job(job_id) for job_id in IDS[1:]], 1).rows
+
+        def unreadable(raw: object) -> object:
+            raise APIResponseValidationError("required field missing @ $.output.status")
+
+        return ScannedPage(100, 50, (Row({"job_id": IDS[0]}, unreadable), *good))  # type: ignore[arg-type]
+
+    world = World(ends_at(9), poll=EVERY_2_S, listing=listing)
+
+    await lasting(world, 7)
+
+    assert len(world.times(IDS[0])) >= 2
+    assert world.times(IDS[1]) == []
+
+
+async def test_a_list_never_moves_a_job_backwards() -> None:
+    stale = [job(job_id, JobStatus.PENDING) for job_id in IDS]
+    fresh = [job(job_id) for job_id in IDS]
+    world = World(
+        ends_at(30),
+        poll=EVERY_2_S,
+        listing=lambda number, now: page_of(fresh if now < 5 else stale, number),
+    )
+    told: list[str] = []
+
+    async def follow(job_id: str) -> None:
+        with world.enter(job_id) as wait:
+            async for snapshot in wait.changes():
+                told.append(snapshot.raw_status)
+
+    await asyncio.gather(*map(follow, IDS))
+
+    assert set(told) == {"RUNNING", "SUCCEEDED"}
+
+
+async def test_a_stale_list_hides_no_end_for_longer_than_five_minutes() -> None:
+    forever_running = [job(job_id) for job_id in IDS]
+    world = World(
+        ends_at(100),
+        u=random.Random(3).random,
+        listing=lambda number, now: page_of(forever_running, number),
+    )
+    ended: list[float] = []
+
+    async def one(job_id: str) -> None:
+        await world.wait(job_id)
+        ended.append(world.now)
+
+    await asyncio.gather(*map(one, IDS))
+
+    assert max(ended) <= 100 + 300 + 36
+
+
+async def test_one_contradiction_turns_the_list_off_for_good() -> None:
+    forever_running = [job(job_id) for job_id in IDS]
+
+    def script(job_id: str, number: int, now: float) -> Answer:
+        ended = job_id == IDS[0] or now > 2000
+        return job(job_id, JobStatus.SUCCEEDED if ended else JobStatus.RUNNING)
+
+    world = World(script, poll=EVERY_2_S, listing=lambda number, now: page_of(forever_running, number))
+    with world.enter(IDS[0], timeout=0) as wait:
+        await wait.ended
+    await asyncio.sleep(1)
+
+    await lasting(world, 600, IDS[1:])
+
+    assert len(world.pages) == 1
+
+
+# --- ends -------------------------------------------------------------------------------------------
+
+
+async def test_an_end_shown_by_a_page_is_confirmed_by_one_get_whose_answer_is_delivered() -> None:
+    world = World(
+        lambda job_id, number, now: job(job_id, JobStatus.SUCCEEDED, usage=7),
+        listing=lambda number, now: page_of([job(job_id, JobStatus.SUCCEEDED) for job_id in IDS], number),
+    )
+    waits = [world.enter(job_id) for job_id in IDS]
+
+    ended = await outcomes([wait.ended for wait in waits])
+
+    assert {getattr(each, "usage", None) for each in ended} == {7}
+    assert sorted(asked for _, asked in world.asked) == sorted(IDS)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NotFoundError(status=404, code="NotFound"),
+        InternalServerError(status=500),
+        RateLimitError(status=429, retry_after=100),
+        AuthenticationError(status=401),
+        APIConnectionError("reset"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_where_the_confirmation_fails_the_page_is_believed(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "dashscope_ft_async")
+    world = World(
+        lambda job_id, number, now: error,
+        listing=lambda number, now: page_of([job(job_id, JobStatus.FAILED) for job_id in IDS], number),
+    )
+    waits = [world.enter(job_id) for job_id in IDS]
+
+    ended = await outcomes([wait.ended for wait in waits])
+
+    assert {getattr(each, "status", None) for each in ended} == {JobStatus.FAILED}
+    assert world.now < 5
+    assert caplog.text.count("first seen -> FAILED") == len(IDS)
+
+
+async def test_where_the_confirmation_hangs_the_deadline_delivers_the_page() -> None:
+    world = World(
+        ends_at(0),
+        latency=3600,
+        listing=lambda number, now: page_of([job(job_id, JobStatus.CANCELED) for job_id in IDS], number),
+    )
+    waits = [world.enter(job_id, timeout=10) for job_id in IDS]
+
+    ended = await outcomes([wait.ended for wait in waits])
+
+    assert {getattr(each, "status", None) for each in ended} == {JobStatus.CANCELED}
+    assert world.now == pytest.approx(10, abs=0.01)
+
+
+async def test_where_the_job_itself_says_running_the_wait_goes_on_and_the_list_is_given_up() -> None:
+    world = World(
+        ends_at(60),
+        listing=lambda number, now: page_of([job(job_id, JobStatus.FAILED) for job_id in IDS], number),
+    )
+    waits = [world.enter(job_id) for job_id in IDS]
+
+    ended = await outcomes([wait.ended for wait in waits])
+
+    assert {getattr(each, "status", None) for each in ended} == {JobStatus.SUCCEEDED}
+    assert len(world.pages) == 1
+
+
+async def test_confirmations_go_before_polls() -> None:
+    ids = [f"ft-{n}" for n in range(30)]
+    ended_ids = ids[20:]
+
+    def listing(number: int, now: float) -> ScannedPage:
+        statuses = [JobStatus.SUCCEEDED if job_id in ended_ids else JobStatus.RUNNING for job_id in ids]
+        return page_of([job(*each) for each in zip(ids, statuses, strict=True)], number)
+
+    world = World(ends_at(0), latency=0.1, width=1, listing=listing)
+    unlisted = [world.enter(f"unlisted-{n}") for n in range(5)]
+    waits = [world.enter(job_id) for job_id in ids]
+
+    await outcomes([wait.ended for wait in (*unlisted, *waits[20:])])
+
+    assert {job_id for _, job_id in world.asked[:10]} == set(ended_ids)
+    for wait in waits:
+        wait.leave()
+
+
+# --- failures of the list ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        AuthenticationError(status=401),
+        PermissionDeniedError(status=403),
+        NotFoundError(status=404),
+        APIStatusError(status=405),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_a_refused_list_is_given_up_and_tried_again_rarely(
+    refusal: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "dashscope_ft_async")
+    world = World(running, listing=lambda number, now: refusal)
+
+    await lasting(world, 3500)
+
+    assert len(world.pages) == 1
+    assert len(world.asked) > 50 * 110
+    assert sum("one by one" in record.message for record in caplog.records) == 1
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [InternalServerError(status=500), APIConnectionError("reset"), APIResponseValidationError("HTML")],
+    ids=lambda error: type(error).__name__,
+)
+async def test_a_failed_list_is_nobodys_failure(trouble: Exception) -> None:
+    world = World(ends_at(40), poll=EVERY_2_S, listing=lambda number, now: trouble)
+    waits = [world.enter(job_id) for job_id in IDS]
+
+    ended = await outcomes([wait.ended for wait in waits])
+
+    assert {getattr(each, "status", None) for each in ended} == {JobStatus.SUCCEEDED}
+    assert world.now < 43
+    assert 2 <= len(world.pages) <= 3
+
+
+async def test_a_throttled_list_closes_its_own_gate_only() -> None:
+    world = World(
+        running, poll=EVERY_2_S, listing=lambda number, now: RateLimitError(status=429, retry_after=60)
+    )
+
+    await lasting(world, 59)
+
+    assert len(world.pages) == 1
+    assert len(world.asked) > 50 * 20
+
+
+async def test_a_slow_list_holds_nobody_up_for_long() -> None:
+    world = World(ends_at(3), poll=EVERY_2_S, listing=truthful(IDS, ends_at(3)), page_latency=3600)
+    waits = [world.enter(job_id) for job_id in IDS]
+
+    await outcomes([wait.ended for wait in waits])
+
+    assert world.now < 8
+
+
+async def test_a_deadline_holds_during_a_sweep() -> None:
+    world = World(running, listing=truthful(IDS, running), page_latency=4)
+    with world.enter(IDS[0], timeout=1) as hasty:
+        others = [world.enter(job_id) for job_id in IDS[1:]]
+        with pytest.raises(WaitTimeoutError) as caught:
+            await hasty.ended
+
+    assert world.now <= 1.01
+    assert caught.value.last_job == job(IDS[0])  # the last poll was a GET of its own
+    for wait in others:
+        wait.leave()
+
+
+async def test_closing_during_a_sweep_leaves_nothing() -> None:
+    world = World(running, listing=truthful(IDS, running), page_latency=4)
+    waits = [world.enter(job_id) for job_id in IDS]
+    await asyncio.sleep(1)
+    assert "sweeping" in repr(world.hub)
+
+    await world.hub.close()
+
+    await outcomes([wait.ended for wait in waits])
+    assert tasks_besides_mine() == []
+
+
+async def test_giving_up_all_waits_ends_the_sweep() -> None:
+    world = World(running, listing=truthful(IDS, running), page_latency=4)
+
+    await lasting(world, 1)
+    await asyncio.sleep(0.01)
+
+    assert tasks_besides_mine() == []
+
+
+# --- the rate ---------------------------------------------------------------------------------------
+
+
+async def test_max_rate_is_kept() -> None:
+    world = World(ends_at(0), max_rate=10)
+
+    await asyncio.gather(*(world.wait(f"ft-{n}") for n in range(100)))
+
+    assert world.now == pytest.approx(9.9, abs=0.2)
+
+
+async def test_max_rate_counts_pages_too() -> None:
+    world = World(running, poll=EVERY_2_S, max_rate=1, listing=truthful(IDS, running, size=20))
+
+    await lasting(world, 60)
+
+    assert len(world.pages) + len(world.asked) <= 62
+
+
+async def test_a_limit_of_the_account_is_learned_and_nothing_is_lost() -> None:
+    tokens, at = 50.0, 0.0
+
+    def limited(job_id: str, number: int, now: float) -> Answer:
+        nonlocal tokens, at
+        tokens, at = min(50.0, tokens + (now - at) * 50), now
+        if tokens < 1:
+            return RateLimitError(status=429, code="Throttling")
+        tokens -= 1
+        return job(job_id, JobStatus.SUCCEEDED if now > 15 else JobStatus.RUNNING)
+
+    world = World(limited, poll=EVERY_2_S, latency=0.01, u=random.Random(4).random)
+    ended = await asyncio.gather(*(world.wait(f"ft-{n}") for n in range(300)))
+
+    assert all(each.succeeded for each in ended)
+    assert world.now < 30
+    refused = len(world.asked) - sum(1 for _ in ended)
+    assert refused < len(world.asked)
+    assert "rate=inf" not in repr(world.gate)
+
+
+async def test_an_ended_job_is_read_on_the_pages_once_and_still_held_against_them() -> None:
+    read: list[str] = []
+
+    def listing(number: int, now: float) -> ScannedPage:
+        word = "RUNNING" if now > 50 else "SUCCEEDED"
+
+        def structured(raw: Mapping[str, object]) -> FineTuneJob:
+            read.append(str(raw["job_id"]))
+            return job(str(raw["job_id"]), JobStatus(str(raw["status"])))
+
+        rows = [Row({"job_id": IDS[0], "status": word}, structured)]
+        rows += [Row({"job_id": job_id, "status": "RUNNING"}, structured) for job_id in IDS[1:]]
+        return ScannedPage(100, len(IDS), tuple(rows))
+
+    def script(job_id: str, number: int, now: float) -> Answer:
+        return job(job_id, JobStatus.SUCCEEDED if job_id == IDS[0] else JobStatus.RUNNING)
+
+    world = World(script, poll=EVERY_2_S, listing=listing)
+    await world.wait(IDS[0])
+    await asyncio.sleep(1)
+
+    await lasting(world, 40, IDS[1:])
+    assert len(world.pages) >= 19
+    assert read.count(IDS[0]) == 1
+
+    await lasting(world, 40, IDS[1:])
+    assert max(at for at, _ in world.pages) < 55  # the list then told it as running, and was given up

@@ -1,4 +1,4 @@
-"""Following a log: the driver of `_tail`, paced like a wait and ended by one."""
+"""Follow a job's log: in pages, or in pages and the service's event stream."""
 
 from __future__ import annotations
 
@@ -7,201 +7,346 @@ import random
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from typing import Any, TypeAlias
+from enum import Enum, auto
+from typing import Final, Self, TypeAlias
 
 import attrs
 
-from dashscope_ft_async._api.wire import EventParser
-from dashscope_ft_async._engine.log_position import Tail
+from dashscope_ft_async._api.wire import BodyTooLargeError, EventParser
+from dashscope_ft_async._engine.log_position import LogPosition
 from dashscope_ft_async._engine.scheduler import LAST_POLL
 from dashscope_ft_async._engine.watch import Wait
-from dashscope_ft_async.errors import APIError, NotFoundError, WaitError
+from dashscope_ft_async.errors import (
+    APIError,
+    DashScopeFTError,
+    NotFoundError,
+    WaitError,
+    WaitTimeoutError,
+)
 from dashscope_ft_async.models import JobStatus, LogPage, is_completion_line
 from dashscope_ft_async.policy import Fail, Sleep, WaitState, next_step
 
-FetchLog: TypeAlias = Callable[[int], Awaitable[LogPage]]
-"""One request for lines of the log, from an offset on."""
+FetchLog: TypeAlias = Callable[[int, int], Awaitable[LogPage]]
+"""Request a page of the log from an offset, with at most so many lines."""
+OpenStream: TypeAlias = Callable[[], AsyncGenerator[bytes, None]]
+"""Open the event stream of the job."""
 
-_NOT_STARTED = (JobStatus.PENDING, JobStatus.QUEUING)
-_MISSES = 2
-"""404s in a row of a job that has begun, until its log is believed to be missing."""
+_NOT_STARTED: Final = (JobStatus.PENDING, JobStatus.QUEUING)
+_MISSES: Final = 2
+"""404s in a row, for the log of a job that has started, after which the log is reported as missing."""
+_MOST_LOOKS: Final = 3
+"""Pages requested to learn whether an event stream puts a blank before each line."""
 
 
-class Follower:
-    """One reader of a job's log. What it asks of the job's end it shares with all waits for the job.
+async def read_page(fetch: FetchLog, position: LogPosition) -> list[str]:
+    """Request one page and return its new lines. An answer that is too large is requested in parts."""
+    while True:
+        try:
+            page = await fetch(position.offset, position.lines)
+        except BodyTooLargeError:
+            if not position.ask_for_fewer_lines():
+                raise
+        else:
+            return position.take(page.lines, page.total)
 
-    The end: the job has ended, or its log has, and an answer asked for afterwards brought nothing new.
-    Where only one of the two is known to have ended, one more look is taken after a pause.
+
+def patient(fetch: FetchLog, wait: Wait) -> FetchLog:
+    """Return a `fetch` that retries transient failures as a wait does, until the wait's deadline.
+
+    It raises what ends a wait. `NotFoundError` of the service and `BodyTooLargeError` are raised at once.
+    """
+    # LEAD: to be replaced by poll_until; `attempt` returns the two errors that are answers.
+    loop = asyncio.get_running_loop()
+
+    async def attempt(offset: int, lines: int) -> LogPage | APIError:
+        try:
+            return await fetch(offset, lines)
+        except BodyTooLargeError as error:
+            return error
+        except NotFoundError as error:
+            if error.json_body:
+                return error
+            raise
+
+    async def patiently(offset: int, lines: int) -> LogPage:
+        state = WaitState(loop.time(), wait.limit)
+        while True:
+            outcome: APIError | None = None
+            try:
+                async with asyncio.timeout_at(wait.limit and max(wait.limit, loop.time() + LAST_POLL)):
+                    answer = await attempt(offset, lines)
+            except APIError as error:
+                outcome = error
+            except TimeoutError:
+                pass
+            else:
+                if isinstance(answer, APIError):
+                    raise answer
+                return answer
+            state = attrs.evolve(state, last_job=wait.last_job)
+            match next_step(wait.policy, state, outcome, now=loop.time(), u=random.random()):
+                case Sleep(seconds, state):
+                    await asyncio.wait({wait.ended}, timeout=seconds)
+                case Fail(error):
+                    raise error
+                case _:  # pragma: no cover - only a job can end it well
+                    raise AssertionError
+
+    return patiently
+
+
+class LogReader:
+    """Reads the log of one job until the job has ended and its log has nothing more.
+
+    The end is the end of the job or the completion line, and afterwards an answer without new lines. If
+    only one of the two was seen, one more request follows after a pause.
     """
 
-    def __init__(self, fetch: FetchLog, tail: Tail, wait: Wait) -> None:
+    def __init__(self, fetch: FetchLog, wait: Wait, after: int = 0) -> None:
         self._fetch = fetch
-        self._tail = tail
         self._wait = wait
-        # The waits' own brain decides what failures mean; it is only never told of a job.
-        self._state = WaitState(asyncio.get_running_loop().time(), wait.state.deadline)
+        self._position = LogPosition(after)
+        self._loop = asyncio.get_running_loop()
+        self._pace_since = self._due = self._loop.time()
         self._complete = False
+        self._over = False
+        self._asked_again = False
+        self._asked_late = False
         self._misses = 0
+        self.ended = False
+        """Whether the log was read to its end."""
 
-    async def lines(self, *, up_to_now: bool = False) -> AsyncGenerator[str, None]:
-        """The lines, as they come. `up_to_now`: only until the log of a running job has nothing new."""
-        last_look = False
-        while True:
-            over = self._over()
-            if not over and self._has_not_started():
-                await self._pause(self._interval())
-                continue
-            page, delay = await self._look()
-            new = [] if page is None else self._tail.take(page.lines, page.total)
-            for line in new:
-                self._complete = self._complete or is_completion_line(line)
-                yield line
-            if page is None:
-                await self._pause(delay)
-            elif new or not self._tail.settled:
-                if not self._tail.more and not over:
-                    await self._pause(delay)
-            elif over:
-                if last_look or (self._complete and self._wait.ended.done()):
-                    return
-                last_look = True
-                await self._pause(self._wait.policy.poll.initial)
-            elif up_to_now and self._wait.state.last_job is not None:
-                return
-            else:
-                await self._pause(delay)
+    async def next_lines(self, *, up_to_now: bool = False) -> list[str] | None:
+        """Return the next new lines, at least one; `None` at the end.
 
-    def _over(self) -> bool:
-        """Whether the job or the log has ended; raises what ended the wait for it badly."""
+        With `up_to_now` it also returns `None` when the log of a running job has nothing new.
+
+        Raises:
+            NotFoundError: the job has started and has no log.
+            APIError, WaitError: what ended the wait for the job, or the attempts to read its log.
+        """
+        try:
+            while not self.ended:
+                await self._pause()
+                ended, over = self._wait.ended.done(), self._is_over()
+                if not over and self._has_not_started():
+                    self._due = self._loop.time() + self._interval()
+                    continue
+                late = self._is_late()
+                lines = await self.read()
+                if lines:
+                    return lines
+                if self._misses or not self._position.at_end:
+                    continue
+                self.ended = over and (late or self._asked_again or (self._complete and ended))
+                self._asked_again = over
+                if up_to_now and not over and self._wait.last_job is not None:
+                    break
+            return None
+        except WaitError as error:
+            error.job_id = self._wait.watch.job_id
+            error.state = attrs.evolve(self._wait.saved(), log_offset=self._position.count)
+            raise
+
+    async def read(self) -> list[str]:
+        """Request one page now and return its new lines."""
+        lines = list[str]()
+        try:
+            lines = await read_page(self._fetch, self._position)
+            self._misses = 0
+        except NotFoundError as error:
+            self._count_miss(error)
+        self._complete = self._complete or any(map(is_completion_line, lines))
+        now = self._loop.time()
+        self._due = now if self._position.more else now + self._interval()
+        if not self._over and (self._complete or self._wait.ended.done()):
+            self._over, self._pace_since = True, now  # the intervals grow from the shortest again
+            self._due = now if lines else now + self._interval()
+        return lines
+
+    def _is_over(self) -> bool:
+        """Whether the job or its log has ended; raises what ended the wait for the job."""
         if not self._wait.ended.done():
             return self._complete
-        try:
-            self._wait.ended.result()
-        except WaitError as error:
-            self._place(error)
-            raise
+        self._wait.ended.result()
         return True
 
     def _has_not_started(self) -> bool:
-        job = self._wait.state.last_job
+        job = self._wait.last_job
         return job is not None and job.status in _NOT_STARTED
 
-    async def _look(self) -> tuple[LogPage | None, float]:
-        """What one request brought, and seconds until the next. Raises what no waiting will mend."""
-        loop = asyncio.get_running_loop()
-        deadline = self._state.deadline
-        outcome: APIError | None
-        try:
-            async with asyncio.timeout_at(deadline and max(deadline, loop.time() + LAST_POLL)):
-                page = await self._fetch(self._tail.offset)
-        except APIError as error:
-            outcome = error
-        except TimeoutError:
-            outcome = None
-        else:
-            self._misses = 0
-            self._state = WaitState(self._state.started, deadline, self._state.polls + 1)
-            return page, self._interval()
-        if isinstance(outcome, NotFoundError) and outcome.json_body:
-            return None, self._missing(outcome)
-        state = attrs.evolve(self._state, last_job=self._wait.state.last_job)
-        match next_step(self._wait.policy, state, outcome, now=loop.time(), u=random.random()):
-            case Sleep(seconds, state):
-                self._state = state
-                return None, seconds
-            case Fail(given_up):
-                self._place(given_up)
-                raise given_up
-            case _:  # pragma: no cover - a job is what it is never told of
-                raise AssertionError
+    def _is_late(self) -> bool:
+        """Whether the deadline has passed. One request is allowed then; raises for a second one."""
+        late = self._wait.limit is not None and self._loop.time() >= self._wait.limit
+        if late and self._asked_late:
+            raise WaitTimeoutError(
+                "the log was not read to its end in time",
+                last_job=self._wait.last_job,
+            )
+        self._asked_late = late
+        return late
 
-    def _place(self, error: BaseException) -> None:
-        """Let `error` say where in the log a later run goes on."""
-        if isinstance(error, WaitError):
-            error.job_id = self._wait.watch.job_id
-            error.state = attrs.evolve(self._wait.saved(), log_offset=self._tail.count)
-
-    def _missing(self, error: NotFoundError) -> float:
-        """No log yet, while the job may just not have begun; afterwards there is none."""
-        if self._wait.ended.done() or self._wait.state.last_job is not None:
+    def _count_miss(self, error: NotFoundError) -> None:
+        """Ignore a 404 while the job may not have started, and the first one afterwards."""
+        if self._wait.last_job is not None:
             self._misses += 1
             if self._misses >= _MISSES:
                 raise error
-        return self._interval()
 
     def _interval(self) -> float:
-        age = asyncio.get_running_loop().time() - self._state.started
-        return self._wait.policy.poll.interval(age, random.random())
+        return self._wait.policy.poll.interval(self._loop.time() - self._pace_since, random.random())
 
-    async def _pause(self, seconds: float) -> None:
-        """Sleep, or until the wait for the job ends."""
-        if self._wait.ended.done():
+    async def _pause(self) -> None:
+        """Sleep until the next request is due, at most to the end of the wait or its deadline."""
+        seconds = self._due - self._loop.time()
+        if seconds <= 0:
+            return
+        if not self._wait.ended.done():
+            await asyncio.wait({self._wait.ended}, timeout=seconds)
+        elif self._wait.limit is None:
             await asyncio.sleep(seconds)
         else:
-            await asyncio.wait({self._wait.ended}, timeout=seconds)
+            await asyncio.sleep(min(seconds, self._wait.limit - self._loop.time()))
 
 
-async def streamed_first(
-    follower: Follower, stream: Callable[[], AsyncGenerator[bytes, None]], wait: Wait, banner: str
-) -> AsyncGenerator[str, None]:
-    """The lines of `follower`, those of a running job from the event stream as long as it lasts.
+class _Source(Enum):
+    """Where a `StreamedLogReader` reads."""
 
-    A stream may begin anywhere in the log, and end at any time. So the log is read first; what of it the
-    stream repeats is left out, and what the stream left out the log gives in the end.
+    OLD_PAGES = auto()
+    STREAM = auto()
+    PAGES = auto()
+
+
+class StreamedLogReader:
+    """Reads the log of one job as `LogReader` does, from the event stream while that lasts.
+
+    It reads the log in pages up to now, then the stream, and at last pages to the end. A stream may begin
+    anywhere in the log, leave out lines and end at any time. Lines that both have are returned once.
+
+    ``data: line`` and ``data:line`` are the same event, but lines of a log may begin with a blank. Where
+    an event begins with one, the pages decide whether it belongs to the line.
     """
-    before, streamed = Counter[str](), Counter[str]()
-    async with aclosing(follower.lines(up_to_now=True)) as lines:
-        async for line in lines:
-            before[line] += 1
-            yield line
-    if not wait.ended.done():
-        async with aclosing(_lines_of(stream(), wait, banner)) as lines:
-            async for line in lines:
-                if before[line]:
-                    before[line] -= 1
-                    continue
-                before.clear()  # the first new line: nothing after it is old
-                streamed[line] += 1
-                yield line
-    async with aclosing(follower.lines()) as lines:
-        async for line in lines:
-            if streamed[line]:
-                streamed[line] -= 1
-            else:
-                yield line
 
+    def __init__(
+        self, pages: LogReader, open_stream: OpenStream, wait: Wait, *, banner: str, after: int = 0
+    ) -> None:
+        """`pages` reads the log from its start; `banner` is an event of each stream that is no line."""
+        self._pages = pages
+        self._open_stream = open_stream
+        self._wait = wait
+        self._banner = banner
+        self._after = after
+        self._skipped = 0
+        self._source = _Source.OLD_PAGES
+        self._events = asyncio.Queue[str | None]()
+        self._task: asyncio.Task[None] | None = None
+        self._from_pages = Counter[str]()  # returned; the stream may repeat them
+        self._from_stream = Counter[str]()  # returned; the pages will repeat them
+        self._undecided = Counter[str]()  # the same, without the blank that may belong to the line or not
+        self._blank_is_separator: bool | None = None
+        self._separator_by_default = True
+        self._looks = 0
 
-async def _lines_of(
-    pieces: AsyncGenerator[bytes, None], wait: Wait, banner: str
-) -> AsyncGenerator[str, None]:
-    """The stream's lines, until it ends in whatever way, or its last line came, or the wait has ended."""
-    parser = EventParser()
-    async with aclosing(pieces):
-        while True:
-            piece = await _next_of(pieces, wait)
-            if piece is None:
-                return
-            for event in parser.feed(piece):
-                if event.is_error:
-                    return
-                if event.data != banner:
-                    yield event.data
-                if is_completion_line(event.data):
-                    return
+    async def __aenter__(self) -> Self:
+        return self
 
+    async def __aexit__(self, *_: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
 
-async def _next_of(pieces: AsyncGenerator[bytes, None], wait: Wait) -> bytes | None:
-    async def next_piece() -> bytes | None:
+    async def next_lines(self) -> list[str] | None:
+        """Return the next new lines, possibly none; `None` at the end. Raises as `LogReader.next_lines`."""
         try:
-            return await anext(pieces, None)
-        except APIError:
-            return None  # the log will tell whether anything is wrong
+            lines = await self._next()
+        except WaitError as error:
+            if error.state is not None:
+                offset = max(self._after, error.state.log_offset)
+                error.state = attrs.evolve(error.state, log_offset=offset)
+            raise
+        if lines is None:
+            return None
+        skip = min(len(lines), self._after - self._skipped)
+        self._skipped += skip
+        return lines[skip:]
 
-    coming = asyncio.ensure_future(next_piece())
-    try:
-        first: set[asyncio.Future[Any]] = {coming, wait.ended}
-        await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
-        return coming.result() if coming.done() else None
-    finally:
-        coming.cancel()
-        await asyncio.gather(coming, return_exceptions=True)
+    async def _next(self) -> list[str] | None:
+        if self._source is _Source.OLD_PAGES:
+            lines = await self._pages.next_lines(up_to_now=True)
+            if lines is not None:
+                self._from_pages.update(lines)
+                return lines
+            if self._pages.ended:
+                return None
+            self._source = _Source.STREAM
+            self._task = task = asyncio.create_task(self._read_stream())
+            self._wait.ended.add_done_callback(lambda _: task.cancel())
+        if self._source is _Source.STREAM:
+            event = await self._events.get()
+            self._events.task_done()
+            if event is not None:
+                return await self._lines_of(event)
+            self._source = _Source.PAGES
+        lines = await self._pages.next_lines()
+        return lines and self._not_streamed(lines)
+
+    async def _read_stream(self) -> None:
+        """Read the events of the stream to its end; the last item is `None`."""
+        parser = EventParser()
+        try:
+            async with aclosing(self._open_stream()) as pieces:
+                async for piece in pieces:
+                    for event in parser.feed(piece):
+                        if event.is_error:
+                            return
+                        if event.data.removeprefix(" ") != self._banner:
+                            self._events.put_nowait(event.data)
+                        if is_completion_line(event.data):
+                            return
+                    await self._events.join()  # a slow caller slows the stream down
+        except DashScopeFTError:
+            pass  # the pages tell whether anything is wrong
+        finally:
+            self._events.put_nowait(None)
+
+    async def _lines_of(self, event: str) -> list[str]:
+        forms = (event, event[1:]) if event.startswith(" ") else (event,)
+        undecided = len(forms) == 2 and self._blank_is_separator is None
+        lines: list[str] = []
+        if undecided and self._looks < _MOST_LOOKS and not any(self._from_pages[form] for form in forms):
+            self._looks += 1
+            lines = self._not_streamed(await self._pages.read())
+            self._from_pages.update(lines)
+        old = [form for form in forms if self._from_pages[form]]
+        if old:
+            if undecided and len(old) == 1:
+                self._blank_is_separator = old[0] != event
+            _take_one(self._from_pages, old[-1 if self._blank_is_separator else 0])
+            return lines
+        self._from_pages.clear()  # the first new line: no old one follows
+        if event and len(forms) == 1:
+            self._separator_by_default = False
+        separator = self._separator_by_default if undecided else self._blank_is_separator
+        line = forms[-1] if separator else event
+        if undecided:
+            self._undecided[event[1:]] += 1
+        else:
+            self._from_stream[line] += 1
+        return [*lines, line]
+
+    def _not_streamed(self, lines: list[str]) -> list[str]:
+        """Leave out the lines that the stream has brought, each as often as it did."""
+        return [
+            line
+            for line in lines
+            if not _take_one(self._from_stream, line)
+            and not _take_one(self._undecided, line.removeprefix(" "))
+        ]
+
+
+def _take_one(counter: Counter[str], line: str) -> bool:
+    """Remove `line` from `counter` once; `False` if it was not there."""
+    if not counter[line]:
+        return False
+    counter[line] -= 1
+    return True

@@ -1,44 +1,73 @@
-"""Logs of a job, and the figures in them."""
+"""Logs of a job, and the training metrics in them."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from typing import Final, TypeVar
 
-from dashscope_ft_async._api.wire import job_id_of, logs_request, metric_of, stream_request
-from dashscope_ft_async._engine.log_position import PAGE_LINES, Tail
-from dashscope_ft_async._engine.log_reader import Follower, streamed_first
+from dashscope_ft_async._api.wire import (
+    BodyTooLargeError,
+    job_id_of,
+    logs_request,
+    metric_of,
+    stream_request,
+)
+from dashscope_ft_async._engine.log_position import LogPosition
+from dashscope_ft_async._engine.log_reader import LogReader, StreamedLogReader, patient, read_page
 from dashscope_ft_async._engine.watch import Wait
 from dashscope_ft_async.client.core import DAY, Core, Watchable
 from dashscope_ft_async.errors import ConfigurationError
 from dashscope_ft_async.models import FineTuneJob, LogPage, TrainingMetric, WatchState
-from dashscope_ft_async.policy import PollPolicy
+from dashscope_ft_async.policy import PollPolicy, may_try_again
 
-_SILENCE = 60.0
-"""Seconds without a byte after which a stream is given up for pages."""
-_MOST_STREAMS = 50
-"""Streams at once: each holds a connection that requests need."""
+_T = TypeVar("_T")
+
+_STREAM_SILENCE: Final = 60.0
+"""Seconds without a byte after which a stream is left, and pages are read instead."""
+_STREAMS_AT_ONCE: Final = 50
+"""Each stream holds a connection that other requests need."""
 
 
 class Logs(Core):
     """What a job writes while it trains."""
 
     async def logs(self, job: str | FineTuneJob, *, offset: int = 0, lines: int = 100) -> LogPage:
-        """One page of the job's log (``GET /fine-tunes/{job_id}/logs``).
+        """Get one page of the job's log (``GET /fine-tunes/{job_id}/logs``).
 
         Args:
             job: Id of the job, or a snapshot of it.
-            offset: Sent as it is. The service's page calls it the number of lines to skip, its SDK
-                counts from 1; `follow_logs` finds out.
-            lines: Most lines of the answer, 1 to 1000.
+            offset: Sent unchanged. The service's page says it is the number of lines to skip, its SDK
+                counts lines from 1. `iter_logs` and `follow_logs` find out.
+            lines: Maximum number of lines in the answer, 1 to 1000.
+
+        Raises:
+            ConfigurationError: a bad id or number, before any request.
+            APIResponseValidationError: among others, the answer is larger than 8 MiB: request fewer lines.
+            APIError, ClientClosedError: as `get`.
+        """
+        return await self._get_log_page(job_id_of(job), offset, lines)
+
+    def iter_logs(self, job: str | FineTuneJob, *, after: int = 0) -> AsyncGenerator[str, None]:
+        """Iterate over the lines of the log as it is now, each once and in order.
+
+        Args:
+            job: Id of the job, or a snapshot of it.
+            after: Number of lines to leave out at the start.
 
         Raises:
             ConfigurationError: a bad id or number, before any request.
             APIError, ClientClosedError: as `get`.
         """
-        job_id = job_id_of(job)
-        logs_request(job_id, offset, lines)
-        return await self._call("logs", job_id, lambda: self._log_page(job_id, offset, lines))
+        return self._iterate(job_id_of(job), _checked_after(after), str)
+
+    def metrics(self, job: str | FineTuneJob) -> AsyncGenerator[TrainingMetric, None]:
+        """Iterate over the training metrics in the log as it is now.
+
+        Only forms of lines known from the service's pages and from published logs are read; other lines
+        are left out. Raises as `iter_logs`.
+        """
+        return self._iterate(job_id_of(job), 0, metric_of)
 
     def follow_logs(
         self,
@@ -48,52 +77,29 @@ class Logs(Core):
         timeout: float | None = DAY,
         poll: PollPolicy | None = None,
     ) -> AsyncGenerator[str, None]:
-        """The lines of the job's log as they come, each once and in order, to its end.
+        """Iterate over the lines of the job's log as they are written, each once and in order, to its end.
 
-        The end is the job's end or the completion line (``##FT_COMPLETE##``, which is given too), and
-        then nothing new. Transient trouble is sat out as in `wait_for_terminal`, with which it shares
-        the polls of the job and the account's rate. A job that has not begun is not asked for its log.
+        A line that is rewritten in the log, such as a progress bar, is given again with its new text. The
+        end is the end of the job, or the completion line (``##FT_COMPLETE##``, which is given too), and
+        afterwards an answer without new lines.
+
+        Transient failures are retried as in `wait_for_terminal`. Polls of the job are shared with all
+        waits for it, and the account's rate too. The log of a job that has not started is not requested.
 
         Args:
             job: Id of the job, a snapshot of it, or the `WatchState` of an earlier wait.
-            after: Lines to leave out: how many an earlier run has seen. By default none, or the
-                `WatchState.log_offset` of a state; the errors' `WaitError.state` has it.
-            timeout: As in `wait_for_terminal`; counts from the first step.
-            poll: Instead of the client's policy; paces the looks at the log too.
+            after: Number of lines to leave out, for example those that an earlier run has read. The default
+                is `WatchState.log_offset` for a state (`WaitError.state` has one), otherwise 0.
+            timeout: As in `wait_for_terminal`; starts with the first step of the iteration.
+            poll: Used instead of the client's policy, for the requests for the log too.
 
         Raises:
             ConfigurationError: bad input, before any request.
-            NotFoundError: there is no such job, or it has begun and has no log.
-            APIError, WaitError: as `wait_for_terminal`.
+            NotFoundError: there is no such job, or it has started and has no log.
+            APIError, WaitError: as `wait_for_terminal`. `WaitTimeoutError` is raised too if the job has
+                ended and its log still grows at the deadline.
         """
-        return self._follow_logs(job, self._checked(job, after, timeout, poll), timeout, poll)
-
-    def stream_events(
-        self,
-        job: Watchable,
-        *,
-        after: int | None = None,
-        timeout: float | None = DAY,
-        poll: PollPolicy | None = None,
-    ) -> AsyncGenerator[str, None]:
-        """The lines of `follow_logs`, those of a running job from the service's event stream.
-
-        ``GET /fine-tunes/{job_id}/stream`` is not on the service's pages; it is read as the official SDK
-        does. Where it is absent, breaks off or is silent for a minute, pages of the log go on in its
-        place, and give what it left out; no line comes twice. At most 50 jobs of a client are streamed at
-        once, the others read in pages. Parameters and errors are those of `follow_logs`, and so of
-        `wait_for_terminal`; but the state of an error counts only the lines that came in pages, so going
-        on from it may repeat lines of the stream, and loses none.
-        """
-        return self._stream_events(job, self._checked(job, after, timeout, poll), timeout, poll)
-
-    def metrics(self, job: str | FineTuneJob) -> AsyncGenerator[TrainingMetric, None]:
-        """The training figures in the job's log as it is now, in order.
-
-        It reads only the forms of lines known from the service's pages and from published logs; a line
-        that is not surely one of them is left out. Raises as `logs` does.
-        """
-        return self._metrics(job_id_of(job))
+        return self._follow(job, self._checked(job, after, timeout, poll), timeout, poll, str)
 
     def follow_metrics(
         self,
@@ -103,88 +109,124 @@ class Logs(Core):
         timeout: float | None = DAY,
         poll: PollPolicy | None = None,
     ) -> AsyncGenerator[TrainingMetric, None]:
-        """The training figures in the lines of `follow_logs`, as they come; as `metrics` reads them.
+        """Iterate over the training metrics in the lines of `follow_logs`, read as `metrics` reads them.
 
         Parameters and errors are those of `follow_logs`, and so of `wait_for_terminal`.
         """
-        return _metrics_in(self._follow_logs(job, self._checked(job, after, timeout, poll), timeout, poll))
+        return self._follow(job, self._checked(job, after, timeout, poll), timeout, poll, metric_of)
 
-    # --- composition --------------------------------------------------------------------------------
-
-    def _checked(
-        self, job: Watchable, after: int | None, timeout: float | None, poll: PollPolicy | None
-    ) -> int:
-        self._check(job, timeout, poll)
-        if after is None:
-            return job.log_offset if isinstance(job, WatchState) else 0
-        if type(after) is not int or after < 0:
-            raise ConfigurationError(f"after must be a whole number from 0, not {after!r}.")
-        return after
-
-    def _follower(self, after: int, wait: Wait) -> Follower:
-        job_id = wait.watch.job_id
-
-        async def fetch(offset: int) -> LogPage:
-            async with self._turns.turn():
-                return await self._log_page(job_id, offset, PAGE_LINES)
-
-        return Follower(fetch, Tail(after), wait)
-
-    async def _follow_logs(
-        self, job: Watchable, after: int, timeout: float | None, poll: PollPolicy | None
+    def stream_events(
+        self,
+        job: Watchable,
+        *,
+        after: int | None = None,
+        timeout: float | None = DAY,
+        poll: PollPolicy | None = None,
     ) -> AsyncGenerator[str, None]:
+        """Iterate over the lines of `follow_logs`, those of a running job from the service's event stream.
+
+        ``GET /fine-tunes/{job_id}/stream`` is not documented; it is read as the official SDK reads it. If
+        there is no stream, or it ends early or is silent for a minute, pages of the log are read instead.
+        They also bring the lines that the stream left out; no line comes twice. A client reads at most 50
+        streams at once, and the logs of other jobs in pages.
+
+        Parameters and errors are those of `follow_logs`, and so of `wait_for_terminal`. The state of an
+        error counts only the lines that came in pages, so continuing from it may repeat lines of the
+        stream, but loses none.
+        """
+        return self._stream_events(job, self._checked(job, after, timeout, poll), timeout, poll)
+
+    # Each public method is one async generator over a reader object. Nested generators would be closed in
+    # any order when the event loop shuts down, and would print errors.
+
+    async def _iterate(
+        self, job_id: str, after: int, convert: Callable[[str], _T | None]
+    ) -> AsyncGenerator[_T, None]:
+        position = LogPosition(after)
+        while not position.at_end:
+            for line in await read_page(
+                lambda offset, lines: self._get_log_page(job_id, offset, lines), position
+            ):
+                if (converted := convert(line)) is not None:
+                    yield converted
+
+    async def _follow(
+        self,
+        job: Watchable,
+        after: int,
+        timeout: float | None,
+        poll: PollPolicy | None,
+        convert: Callable[[str], _T | None],
+    ) -> AsyncGenerator[_T, None]:
         with self._wait(job, timeout, poll) as wait:
-            async with aclosing(self._follower(after, wait).lines()) as lines:
-                async for line in lines:
-                    yield line
+            reader = self._log_reader(wait, after)
+            while (lines := await reader.next_lines()) is not None:
+                for line in lines:
+                    if (converted := convert(line)) is not None:
+                        yield converted
 
     async def _stream_events(
         self, job: Watchable, after: int, timeout: float | None, poll: PollPolicy | None
     ) -> AsyncGenerator[str, None]:
         with self._wait(job, timeout, poll) as wait:
             job_id = wait.watch.job_id
-            follower = self._follower(0, wait)
             banner = f"connect success, now start to follow {job_id}"
-            joined = streamed_first(follower, lambda: self._stream(job_id), wait, banner)
-            async with aclosing(joined) as lines:
-                async for line in lines:  # from the log's start, or the stream's old lines were not known
-                    if after:
-                        after -= 1
-                    else:
+            # The pages are read from the first line, or old lines in the stream could not be recognised.
+            pages = self._log_reader(wait, 0)
+            streamed = StreamedLogReader(
+                pages, lambda: self._open_stream(job_id), wait, banner=banner, after=after
+            )
+            async with streamed:
+                while (lines := await streamed.next_lines()) is not None:
+                    for line in lines:
                         yield line
 
-    async def _stream(self, job_id: str) -> AsyncGenerator[bytes, None]:
-        if self._streams >= _MOST_STREAMS:
+    # --- requests: the only part that uses `Core` -------------------------------------------------------
+
+    async def _get_log_page(self, job_id: str, offset: int, lines: int) -> LogPage:
+        """Request a page as a single call, which retries."""
+        logs_request(job_id, offset, lines)
+        return await self._call(
+            "logs", job_id, lambda: self._log_page(job_id, offset, lines), _may_try_again
+        )
+
+    def _log_reader(self, wait: Wait, after: int) -> LogReader:
+        job_id = wait.watch.job_id
+
+        async def fetch(offset: int, lines: int) -> LogPage:
+            async with self._turns.turn():
+                return await self._log_page(job_id, offset, lines)
+
+        return LogReader(patient(fetch, wait), wait, after)
+
+    async def _open_stream(self, job_id: str) -> AsyncGenerator[bytes, None]:
+        if self._streams >= _STREAMS_AT_ONCE:
             return
         self._streams += 1
         try:
             async with self._turns.turn():
-                pass  # only the opening is a request; the stream may last for hours
-            async with aclosing(self._session.stream(stream_request(job_id), _SILENCE)) as pieces:
+                pass  # only opening it is a request; the stream may last for hours
+            async with aclosing(self._session.stream(stream_request(job_id), _STREAM_SILENCE)) as pieces:
                 async for piece in pieces:
                     yield piece
         finally:
             self._streams -= 1
 
-    async def _metrics(self, job_id: str) -> AsyncGenerator[TrainingMetric, None]:
-        async with aclosing(_metrics_in(self._log_so_far(job_id))) as metrics:
-            async for metric in metrics:
-                yield metric
-
-    async def _log_so_far(self, job_id: str) -> AsyncGenerator[str, None]:
-        tail = Tail()
-        while True:
-            page = await self.logs(job_id, offset=tail.offset, lines=PAGE_LINES)
-            new = tail.take(page.lines, page.total)
-            for line in new:
-                yield line
-            if not new and tail.settled:
-                return
+    def _checked(
+        self, job: Watchable, after: int | None, timeout: float | None, poll: PollPolicy | None
+    ) -> int:
+        """Check the arguments and return the number of lines to leave out."""
+        self._check(job, timeout, poll)
+        if after is None:
+            return job.log_offset if isinstance(job, WatchState) else 0
+        return _checked_after(after)
 
 
-async def _metrics_in(lines: AsyncGenerator[str, None]) -> AsyncGenerator[TrainingMetric, None]:
-    async with aclosing(lines):
-        async for line in lines:
-            metric = metric_of(line)
-            if metric is not None:
-                yield metric
+def _checked_after(after: int) -> int:
+    if type(after) is not int or after < 0:
+        raise ConfigurationError(f"after must be a whole number from 0, not {after!r}.")
+    return after
+
+
+def _may_try_again(error: BaseException) -> bool:
+    return may_try_again(error) and not isinstance(error, BodyTooLargeError)

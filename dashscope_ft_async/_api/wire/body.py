@@ -43,6 +43,10 @@ def inflate(body: bytes, encoding: str) -> bytes:
     return plain
 
 
-def too_large() -> APIResponseValidationError:
+class BodyTooLargeError(APIResponseValidationError):
+    """The body is larger than `BODY_LIMIT`."""
+
+
+def too_large() -> BodyTooLargeError:
     """The error for a body over `BODY_LIMIT`."""
-    return APIResponseValidationError(f"the answer is larger than {BODY_LIMIT} bytes")
+    return BodyTooLargeError(f"the answer is larger than {BODY_LIMIT} bytes")

@@ -1,4 +1,4 @@
-"""Follow a job's log: in pages, or in pages and the service's event stream."""
+"""Read a job's log to its end: in pages, or in pages and the service's event stream."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import random
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from enum import Enum, auto
 from typing import Final, Self, TypeAlias
 
 import attrs
@@ -27,94 +26,88 @@ from dashscope_ft_async.models import JobStatus, LogPage, is_completion_line
 from dashscope_ft_async.policy import Fail, Sleep, WaitState, next_step
 
 FetchLog: TypeAlias = Callable[[int, int], Awaitable[LogPage]]
-"""Request a page of the log from an offset, with at most so many lines."""
-OpenStream: TypeAlias = Callable[[], AsyncGenerator[bytes, None]]
-"""Open the event stream of the job."""
+"""Request a page of the log: its offset and the most lines."""
 
 _NOT_STARTED: Final = (JobStatus.PENDING, JobStatus.QUEUING)
 _MISSES: Final = 2
-"""404s in a row, for the log of a job that has started, after which the log is reported as missing."""
-_MOST_LOOKS: Final = 3
-"""Pages requested to learn whether an event stream puts a blank before each line."""
+"""404s in a row, for the log of a job that was seen, after which there is no log."""
 
 
 async def read_page(fetch: FetchLog, position: LogPosition) -> list[str]:
-    """Request one page and return its new lines. An answer that is too large is requested in parts."""
+    """Request one page, with fewer lines if the answer is too large, and return its new lines."""
     while True:
         try:
             page = await fetch(position.offset, position.lines)
         except BodyTooLargeError:
-            if not position.ask_for_fewer_lines():
+            if not position.request_fewer_lines():
                 raise
         else:
             return position.take(page.lines, page.total)
 
 
 def patient(fetch: FetchLog, wait: Wait) -> FetchLog:
-    """Return a `fetch` that retries transient failures as a wait does, until the wait's deadline.
+    """Return a `fetch` that retries transient failures as polls of `wait` are retried, up to its deadline.
 
-    It raises what ends a wait. `NotFoundError` of the service and `BodyTooLargeError` are raised at once.
+    It raises what ends a wait, and at once `NotFoundError` of the service and `BodyTooLargeError`.
     """
-    # LEAD: to be replaced by poll_until; `attempt` returns the two errors that are answers.
+    # LEAD: replace by poll_until. `attempt` returns the two errors, since they are answers of the service.
     loop = asyncio.get_running_loop()
 
     async def attempt(offset: int, lines: int) -> LogPage | APIError:
         try:
             return await fetch(offset, lines)
-        except BodyTooLargeError as error:
+        except (BodyTooLargeError, NotFoundError) as error:
+            if isinstance(error, NotFoundError) and not error.json_body:
+                raise
             return error
-        except NotFoundError as error:
-            if error.json_body:
-                return error
-            raise
 
-    async def patiently(offset: int, lines: int) -> LogPage:
+    async def patient_fetch(offset: int, lines: int) -> LogPage:
         state = WaitState(loop.time(), wait.limit)
         while True:
-            outcome: APIError | None = None
+            outcome: APIError | None = None  # no answer by the deadline
             try:
                 async with asyncio.timeout_at(wait.limit and max(wait.limit, loop.time() + LAST_POLL)):
                     answer = await attempt(offset, lines)
+                if isinstance(answer, LogPage):
+                    return answer
             except APIError as error:
                 outcome = error
             except TimeoutError:
                 pass
             else:
-                if isinstance(answer, APIError):
-                    raise answer
-                return answer
+                raise answer
             state = attrs.evolve(state, last_job=wait.last_job)
             match next_step(wait.policy, state, outcome, now=loop.time(), u=random.random()):
                 case Sleep(seconds, state):
                     await asyncio.wait({wait.ended}, timeout=seconds)
-                case Fail(error):
-                    raise error
-                case _:  # pragma: no cover - only a job can end it well
+                case Fail(failure):
+                    raise failure
+                case _:  # pragma: no cover - only a job ends it well
                     raise AssertionError
 
-    return patiently
+    return patient_fetch
 
 
 class LogReader:
-    """Reads the log of one job until the job has ended and its log has nothing more.
+    """Reads the log of one job in pages, paced as polls of the job are.
 
-    The end is the end of the job or the completion line, and afterwards an answer without new lines. If
-    only one of the two was seen, one more request follows after a pause.
+    The log is read to its end when the job has ended or the completion line was read, and afterwards an
+    answer has no new lines. If only one of the two was seen, one more page is requested after a pause.
+    At the deadline of the wait one last page is requested.
     """
 
     def __init__(self, fetch: FetchLog, wait: Wait, after: int = 0) -> None:
+        self.ended = False
+        """Whether the log was read to its end."""
         self._fetch = fetch
         self._wait = wait
         self._position = LogPosition(after)
         self._loop = asyncio.get_running_loop()
-        self._pace_since = self._due = self._loop.time()
+        self._started = self._due = self._loop.time()
         self._complete = False
-        self._over = False
         self._asked_again = False
-        self._asked_late = False
+        self._late = False
         self._misses = 0
-        self.ended = False
-        """Whether the log was read to its end."""
 
     async def next_lines(self, *, up_to_now: bool = False) -> list[str] | None:
         """Return the next new lines, at least one; `None` at the end.
@@ -122,130 +115,106 @@ class LogReader:
         With `up_to_now` it also returns `None` when the log of a running job has nothing new.
 
         Raises:
-            NotFoundError: the job has started and has no log.
+            NotFoundError: the job was seen and has no log.
             APIError, WaitError: what ended the wait for the job, or the attempts to read its log.
         """
         try:
             while not self.ended:
                 await self._pause()
-                ended, over = self._wait.ended.done(), self._is_over()
+                ended = self._wait.ended.done()
+                if ended:
+                    self._wait.ended.result()  # raises what ended the wait
+                over = ended or self._complete
                 if not over and self._has_not_started():
                     self._due = self._loop.time() + self._interval()
                     continue
-                late = self._is_late()
-                lines = await self.read()
+                lines = await self._read(over=over)
+                at_end = self._position.at_end and not self._misses
+                if over and at_end:
+                    all_seen = self._complete and ended
+                    self.ended = all_seen or (not lines and (self._asked_again or self._late))
+                    self._asked_again = True
                 if lines:
                     return lines
-                if self._misses or not self._position.at_end:
-                    continue
-                self.ended = over and (late or self._asked_again or (self._complete and ended))
-                self._asked_again = over
-                if up_to_now and not over and self._wait.last_job is not None:
+                if up_to_now and at_end and not over and self._wait.last_job is not None:
                     break
-            return None
         except WaitError as error:
             error.job_id = self._wait.watch.job_id
             error.state = attrs.evolve(self._wait.saved(), log_offset=self._position.count)
             raise
+        return None
 
-    async def read(self) -> list[str]:
-        """Request one page now and return its new lines."""
-        lines = list[str]()
+    async def _read(self, *, over: bool) -> list[str]:
+        limit = self._wait.limit
+        late = limit is not None and self._loop.time() >= limit
+        if late and self._late:
+            raise WaitTimeoutError("the log was not read to its end in time", last_job=self._wait.last_job)
+        self._late = late
+        lines: list[str] = []
         try:
             lines = await read_page(self._fetch, self._position)
             self._misses = 0
-        except NotFoundError as error:
-            self._count_miss(error)
+        except NotFoundError:
+            self._misses += self._wait.last_job is not None
+            if self._misses >= _MISSES:
+                raise
         self._complete = self._complete or any(map(is_completion_line, lines))
-        now = self._loop.time()
-        self._due = now if self._position.more else now + self._interval()
-        if not self._over and (self._complete or self._wait.ended.done()):
-            self._over, self._pace_since = True, now  # the intervals grow from the shortest again
-            self._due = now if lines else now + self._interval()
+        pause = self._wait.policy.poll.initial if over or self._complete else self._interval()
+        self._due = self._loop.time() + (0 if self._position.more else pause)
         return lines
-
-    def _is_over(self) -> bool:
-        """Whether the job or its log has ended; raises what ended the wait for the job."""
-        if not self._wait.ended.done():
-            return self._complete
-        self._wait.ended.result()
-        return True
 
     def _has_not_started(self) -> bool:
         job = self._wait.last_job
         return job is not None and job.status in _NOT_STARTED
 
-    def _is_late(self) -> bool:
-        """Whether the deadline has passed. One request is allowed then; raises for a second one."""
-        late = self._wait.limit is not None and self._loop.time() >= self._wait.limit
-        if late and self._asked_late:
-            raise WaitTimeoutError(
-                "the log was not read to its end in time",
-                last_job=self._wait.last_job,
-            )
-        self._asked_late = late
-        return late
-
-    def _count_miss(self, error: NotFoundError) -> None:
-        """Ignore a 404 while the job may not have started, and the first one afterwards."""
-        if self._wait.last_job is not None:
-            self._misses += 1
-            if self._misses >= _MISSES:
-                raise error
-
     def _interval(self) -> float:
-        return self._wait.policy.poll.interval(self._loop.time() - self._pace_since, random.random())
+        return self._wait.policy.poll.interval(self._loop.time() - self._started, random.random())
 
     async def _pause(self) -> None:
-        """Sleep until the next request is due, at most to the end of the wait or its deadline."""
-        seconds = self._due - self._loop.time()
-        if seconds <= 0:
+        """Sleep until the next request is due, or the wait ends, or after its end to the deadline."""
+        now, limit, ended = self._loop.time(), self._wait.limit, self._wait.ended
+        if self._due <= now:
             return
-        if not self._wait.ended.done():
-            await asyncio.wait({self._wait.ended}, timeout=seconds)
-        elif self._wait.limit is None:
-            await asyncio.sleep(seconds)
+        if not ended.done():
+            await asyncio.wait({ended}, timeout=self._due - now)
         else:
-            await asyncio.sleep(min(seconds, self._wait.limit - self._loop.time()))
-
-
-class _Source(Enum):
-    """Where a `StreamedLogReader` reads."""
-
-    OLD_PAGES = auto()
-    STREAM = auto()
-    PAGES = auto()
+            await asyncio.sleep((self._due if limit is None else min(self._due, max(now, limit))) - now)
 
 
 class StreamedLogReader:
-    """Reads the log of one job as `LogReader` does, from the event stream while that lasts.
+    """Reads the log of one job as `LogReader` does, but from the event stream while that lasts.
 
-    It reads the log in pages up to now, then the stream, and at last pages to the end. A stream may begin
-    anywhere in the log, leave out lines and end at any time. Lines that both have are returned once.
+    The log is read in pages up to now, then from the stream, and at last in pages to its end. A stream may
+    begin anywhere in the log, leave out lines and end at any time. A line that comes both ways is returned
+    once.
 
-    ``data: line`` and ``data:line`` are the same event, but lines of a log may begin with a blank. Where
-    an event begins with one, the pages decide whether it belongs to the line.
+    ``data: line`` and ``data:line`` are the same event, but lines of a log may begin with a blank. The first
+    event with a blank is compared with the log's pages, to learn whether the stream puts it there. Until
+    they show the line, pages are read in place of the stream.
     """
 
     def __init__(
-        self, pages: LogReader, open_stream: OpenStream, wait: Wait, *, banner: str, after: int = 0
+        self,
+        pages: LogReader,
+        open_stream: Callable[[], AsyncGenerator[bytes, None]],
+        wait: Wait,
+        *,
+        banner: str,
+        after: int = 0,
     ) -> None:
-        """`pages` reads the log from its start; `banner` is an event of each stream that is no line."""
+        """`pages` reads from the first line; `banner` is an event of each stream that is not a line."""
         self._pages = pages
         self._open_stream = open_stream
         self._wait = wait
         self._banner = banner
-        self._after = after
-        self._skipped = 0
-        self._source = _Source.OLD_PAGES
-        self._events = asyncio.Queue[str | None]()
+        self._after = self._to_skip = after
+        self._events = asyncio.Queue[str | None]()  # `None`: the stream has ended
         self._task: asyncio.Task[None] | None = None
-        self._from_pages = Counter[str]()  # returned; the stream may repeat them
-        self._from_stream = Counter[str]()  # returned; the pages will repeat them
-        self._undecided = Counter[str]()  # the same, without the blank that may belong to the line or not
-        self._blank_is_separator: bool | None = None
-        self._separator_by_default = True
-        self._looks = 0
+        self._stream_ended = False
+        self._undecided: str | None = None  # an event that may be a line with or without its blank
+        self._from_pages = Counter[str]()  # lines returned that the stream may repeat
+        self._from_stream = Counter[str]()  # lines returned that the pages will repeat
+        self._adds_blank: bool | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -258,40 +227,66 @@ class StreamedLogReader:
     async def next_lines(self) -> list[str] | None:
         """Return the next new lines, possibly none; `None` at the end. Raises as `LogReader.next_lines`."""
         try:
-            lines = await self._next()
+            lines = await self._next_lines()
         except WaitError as error:
             if error.state is not None:
                 offset = max(self._after, error.state.log_offset)
                 error.state = attrs.evolve(error.state, log_offset=offset)
             raise
-        if lines is None:
-            return None
-        skip = min(len(lines), self._after - self._skipped)
-        self._skipped += skip
-        return lines[skip:]
+        if lines is not None:
+            skipped = min(self._to_skip, len(lines))
+            self._to_skip -= skipped
+            lines = lines[skipped:]
+        return lines
 
-    async def _next(self) -> list[str] | None:
-        if self._source is _Source.OLD_PAGES:
+    async def _next_lines(self) -> list[str] | None:
+        if self._task is None:
             lines = await self._pages.next_lines(up_to_now=True)
-            if lines is not None:
-                self._from_pages.update(lines)
+            if lines is not None or self._pages.ended:
+                self._from_pages.update(lines or ())
                 return lines
-            if self._pages.ended:
-                return None
-            self._source = _Source.STREAM
             self._task = task = asyncio.create_task(self._read_stream())
             self._wait.ended.add_done_callback(lambda _: task.cancel())
-        if self._source is _Source.STREAM:
+        if not self._stream_ended and self._undecided is None:
             event = await self._events.get()
             self._events.task_done()
-            if event is not None:
-                return await self._lines_of(event)
-            self._source = _Source.PAGES
+            if event is None:
+                self._stream_ended = True
+            elif (streamed := self._lines_of(event)) is not None:
+                return streamed
+            self._undecided = event
         lines = await self._pages.next_lines()
-        return lines and self._not_streamed(lines)
+        lines = lines and [line for line in lines if not self._was_streamed(line)]
+        if self._undecided is not None:
+            self._from_pages.update(lines or ())
+            if self._lines_of(self._undecided) is not None:
+                self._undecided = None
+        return lines
+
+    def _lines_of(self, event: str) -> list[str] | None:
+        """The new line in an event, if there is one; `None` if the pages must decide on its blank."""
+        forms = [event]
+        if event.startswith(" ") and self._adds_blank is not False:
+            forms = [event[1:]] if self._adds_blank else [event, event[1:]]
+        old = [form for form in forms if self._from_pages[form]]
+        if len(forms) == 2 and len(old) == 1:
+            self._adds_blank = old[0] != event
+        if old:
+            self._from_pages[old[0]] -= 1
+            return []
+        if len(forms) == 2:
+            return None
+        self._from_pages.clear()  # the first new line: no old one follows
+        self._from_stream[forms[0]] += 1
+        return forms
+
+    def _was_streamed(self, line: str) -> bool:
+        streamed = self._from_stream[line] > 0
+        if streamed:
+            self._from_stream[line] -= 1
+        return streamed
 
     async def _read_stream(self) -> None:
-        """Read the events of the stream to its end; the last item is `None`."""
         parser = EventParser()
         try:
             async with aclosing(self._open_stream()) as pieces:
@@ -305,48 +300,6 @@ class StreamedLogReader:
                             return
                     await self._events.join()  # a slow caller slows the stream down
         except DashScopeFTError:
-            pass  # the pages tell whether anything is wrong
+            pass  # the pages show whether anything is wrong
         finally:
             self._events.put_nowait(None)
-
-    async def _lines_of(self, event: str) -> list[str]:
-        forms = (event, event[1:]) if event.startswith(" ") else (event,)
-        undecided = len(forms) == 2 and self._blank_is_separator is None
-        lines: list[str] = []
-        if undecided and self._looks < _MOST_LOOKS and not any(self._from_pages[form] for form in forms):
-            self._looks += 1
-            lines = self._not_streamed(await self._pages.read())
-            self._from_pages.update(lines)
-        old = [form for form in forms if self._from_pages[form]]
-        if old:
-            if undecided and len(old) == 1:
-                self._blank_is_separator = old[0] != event
-            _take_one(self._from_pages, old[-1 if self._blank_is_separator else 0])
-            return lines
-        self._from_pages.clear()  # the first new line: no old one follows
-        if event and len(forms) == 1:
-            self._separator_by_default = False
-        separator = self._separator_by_default if undecided else self._blank_is_separator
-        line = forms[-1] if separator else event
-        if undecided:
-            self._undecided[event[1:]] += 1
-        else:
-            self._from_stream[line] += 1
-        return [*lines, line]
-
-    def _not_streamed(self, lines: list[str]) -> list[str]:
-        """Leave out the lines that the stream has brought, each as often as it did."""
-        return [
-            line
-            for line in lines
-            if not _take_one(self._from_stream, line)
-            and not _take_one(self._undecided, line.removeprefix(" "))
-        ]
-
-
-def _take_one(counter: Counter[str], line: str) -> bool:
-    """Remove `line` from `counter` once; `False` if it was not there."""
-    if not counter[line]:
-        return False
-    counter[line] -= 1
-    return True

@@ -41,7 +41,7 @@ class LogServer:
             start = 0 if self.first == "clamped" else len(lines)
         page = lines[start : start + min(self.cap, position.lines)]
         if sum(map(len, page)) > self.size:
-            assert position.ask_for_fewer_lines()
+            assert position.request_fewer_lines()
             return None
         total = {"right": len(lines), "absent": None, "late": len(lines) // 2}[self.total]
         return position.take(page, total)
@@ -80,7 +80,8 @@ def test_a_growing_log_comes_once_and_in_order(
     everything = [line for lines, _ in looks for line in lines]
     # If the lines of a limited first page are all equal, nothing tells how offsets count.
     assume(len(everything) <= cap or len(set(everything[:cap])) > 1)
-    assume(total != "late" or cap == PAGE_LINES)
+    # Pages that are limited to fewer lines than requested are read by the length that the log states.
+    assume(total == "right" or (cap == PAGE_LINES and first == "clamped"))
     server, position = LogServer(base=base, first=first, cap=cap, total=total), LogPosition()
     got: list[str] = []
     for lines, event in looks:
@@ -96,9 +97,9 @@ def test_a_growing_log_comes_once_and_in_order(
     assert [*got, *drain(position, server)] == server.lines
 
 
-@given(cap=st.sampled_from([2, 3, 7]), lines=EQUAL_LINES, total=st.sampled_from(["right", "absent"]))
-def test_offsets_skip_lines_where_nothing_tells(cap: int, lines: list[str], total: str) -> None:
-    server = LogServer([*["same"] * (2 * cap), *lines, "end"], cap=cap, total=total)
+@given(cap=st.sampled_from([2, 3, 7]), lines=EQUAL_LINES)
+def test_offsets_skip_lines_where_nothing_tells(cap: int, lines: list[str]) -> None:
+    server = LogServer([*["same"] * (2 * cap), *lines, "end"], cap=cap)
 
     assert drain(LogPosition(), server) == server.lines
 
@@ -134,7 +135,7 @@ def test_pages_that_are_too_large_are_requested_in_parts(base: int, total: str, 
     server = LogServer(lines, base=base, total=total, size=1_000_000)
 
     assert drain(LogPosition(), server) == server.lines
-    assert server.requests <= 30 + 4 * sum(map(len, lines)) / 1_000_000
+    assert server.requests <= 30 + 8 * sum(map(len, lines)) / 1_000_000
 
 
 def test_after_large_lines_pages_are_whole_again() -> None:
@@ -202,6 +203,7 @@ def test_lines_that_stay_come_once_and_changed_lines_once_for_each_change(
     begin: int,
     changes: list[tuple[tuple[str, int], bool]],
 ) -> None:
+    assume(total == "right" or cap == PAGE_LINES)
     log, position = ChangingLog(), LogPosition()
     server = LogServer(base=base, cap=cap, total=total, size=size)
     got: list[str] = []

@@ -22,6 +22,8 @@ from dashscope_ft_async.models.limits import (
 )
 from dashscope_ft_async.policy import is_transient
 
+NOT_FOUND = -1
+"""Rank of a job that was looked for on pages and not found."""
 _MANY = 200
 """Due jobs from which on only the largest pages are considered: smaller ones could hardly cost less."""
 
@@ -41,30 +43,41 @@ def unlisted_pause(times: int) -> float:
 
 
 def best_plan(
-    ranks: Sequence[int | None], total: int | None, sizes: Collection[int], read: Collection[int] = ()
+    ranks: Sequence[int | None],
+    total: int | None,
+    sizes: Collection[int],
+    read: Collection[int] = (),
+    read_before: Collection[int] = (),
 ) -> Plan:
-    """The pages worth requesting for due jobs that were last seen at these ranks (`None`: never seen).
+    """The pages worth requesting for due jobs that were last seen at these ranks.
 
-    `total` is the length of the list, `sizes` are the page sizes to choose from, and `read` has the numbers
-    of the pages that this sweep has read already. With `read`, `sizes` has one size.
+    A rank is `None` for a job that was not looked for yet, and `NOT_FOUND` for one that was on none of the
+    pages read so far. `total` is the length of the list, and `sizes` are the page sizes to choose from.
+    `read` has the numbers of the pages that this sweep has read, `read_before` those of any sweep; with
+    either of them, `sizes` has one size.
     """
     largest = max(sizes)
     if total is None:
         worth = len(ranks) >= PAGE_IS_WORTH and not read
         return Plan(largest, (1,) if worth else ())
-    known = [rank for rank in ranks if rank is not None and rank < total]
-    unknown = len(ranks) - len(known)
+    known = [rank for rank in ranks if rank is not None and 0 <= rank < total]
+    not_found = ranks.count(NOT_FOUND)
+    new = len(ranks) - len(known) - not_found
     best, best_cost = Plan(largest), (float(len(ranks)), 0)
     for size in (largest,) if len(ranks) >= _MANY else sizes:
         last_page = -(-total // size)
-        unread = max(1, last_page - len(read))
-        elsewhere = unknown / unread  # those never seen may be on any page that was not read yet
+        # A new job may be on any page that this sweep has not read, one not found only on unread pages.
+        on_any = new / max(1, last_page - len(read))
+        on_unread = not_found / max(1, last_page - len(read_before))
         counts = Counter(rank // size + 1 for rank in known)
-        candidates = range(1, last_page + 1) if elsewhere >= PAGE_IS_WORTH else sorted(counts)
-        pages = tuple(
-            page for page in candidates if page not in read and counts[page] + elsewhere >= PAGE_IS_WORTH
-        )
-        singles = len(ranks) - sum(counts[page] + elsewhere for page in pages)
+        everywhere = on_any + on_unread >= PAGE_IS_WORTH
+        expected = {
+            page: counts[page] + on_any + (0 if page in read_before else on_unread)
+            for page in (range(1, last_page + 1) if everywhere else sorted(counts))
+            if page not in read
+        }
+        pages = tuple(page for page, jobs in expected.items() if jobs >= PAGE_IS_WORTH)
+        singles = len(ranks) - sum(expected[page] for page in pages)
         cost = (len(pages) + singles, len(pages) * size)
         if cost < best_cost:
             best, best_cost = Plan(size, pages), cost
@@ -88,11 +101,11 @@ class ListPlanner:
     def plan(self, ranks: Sequence[int | None], read: Collection[int] = ()) -> Plan:
         """The pages to request, those first that were read longest ago; `read` as in `best_plan`."""
         sizes: Collection[int] = PAGE_SIZES
-        if read:
+        if read or NOT_FOUND in ranks:
             sizes = (self._page_size,)
         elif self._served_size is not None:
             sizes = (self._served_size,)
-        plan = best_plan(ranks, self._total, sizes, read)
+        plan = best_plan(ranks, self._total, sizes, read, self._read_at)
         if plan.page_size != self._page_size:
             self._page_size = plan.page_size
             self._read_at.clear()
@@ -109,7 +122,8 @@ class ListPlanner:
         size = self._page_size
         if echoed_size < size:
             size = echoed_size
-        if rows > size or (total is not None and page_no * size < total and 0 < rows < size):
+        expected = size if total is None else min(size, total - (page_no - 1) * size)
+        if rows > size or (total is not None and 0 < rows < expected):
             size = rows  # the service serves another size than it says
         self._total, self._troubles = total, 0
         self.reason = None

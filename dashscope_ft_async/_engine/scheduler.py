@@ -76,6 +76,7 @@ class Scheduler:
         self._tasks: set[asyncio.Task[None]] = set()
         self._page_goes_first = False
         self._plan_from = float("-inf")
+        self._new_watches = 0
         self._heartbeat_at = float("inf")
         self._heartbeat_gap = FIRST_HEARTBEAT
         self._list_state = "unproven"
@@ -104,6 +105,7 @@ class Scheduler:
         watch = self._table.by_key.get(key)
         if watch is None:
             watch = self._table.by_key[key] = Watch(key, attempt, now, 0.5 + 0.5 * self._uniform())
+            self._new_watches += 1
         watch.started = min(watch.started, begin.started)
         due, state = now, begin
         if watch.last is not None and watch.seen_at + policy.poll.initial > now:
@@ -351,10 +353,14 @@ class Scheduler:
     # --- list pages -------------------------------------------------------------------------------------
 
     def _begin_sweep(self, sweeper: Sweeper, now: float) -> None:
-        if sweeper.active or len(self._table.by_key) < PAGE_IS_WORTH or now < self._plan_from:
+        watches = len(self._table.by_key)
+        if sweeper.active or watches < PAGE_IS_WORTH:
+            return
+        if now < self._plan_from and self._new_watches < max(PAGE_IS_WORTH, watches // 10):
             return
         if sweeper.is_usable(now) and self._list_gate.next_at <= now + TIMER_SLACK:
             self._plan_from = now + PLAN_INTERVAL
+            self._new_watches = 0
             sweeper.begin(now)
 
     def _has_room_for_page(self) -> bool:

@@ -13,7 +13,7 @@ from enum import Enum
 import attrs
 
 from dashscope_ft_async._api.wire import Row, ScannedPage
-from dashscope_ft_async._engine.list_planner import ListPlanner, unlisted_pause
+from dashscope_ft_async._engine.list_planner import NOT_FOUND, ListPlanner, unlisted_pause
 from dashscope_ft_async._engine.list_trust import (
     ListState,
     ListTrust,
@@ -151,9 +151,10 @@ class Sweeper:
             if absent:
                 watch.absent += 1
                 watch.list_from = now + unlisted_pause(watch.absent)
-            if watch.rank is not None and watch.rank // max(1, self.page_size) + 1 in self._read:
-                # New jobs move all others down the list by the same number of places.
-                watch.rank = watch.rank + self._drift if self._drift else None
+            if watch.rank is None or self._drift is None:
+                watch.rank = NOT_FOUND
+            elif watch.rank // max(1, self.page_size) + 1 in self._read:
+                watch.rank += self._drift  # new jobs move all others down by the same number of places
             due = watch.due <= now + TIMER_SLACK
             self._table.move(watch, Stage.QUEUED if due else Stage.ASLEEP)
             self._table.plan(watch)

@@ -120,7 +120,7 @@ class Watch:
         self.mark: object = None
         """The raw values of the last row, to recognise an unchanged one."""
         self.rank: int | None = None
-        """Its place in the list, counted from 0, when a page showed it last."""
+        """Its place in the list when a page showed it last, counted from 0 (`list_planner.best_plan`)."""
         self.absent = 0
         """How often in a row it was on no page."""
         self.list_from = float("-inf")
@@ -183,6 +183,11 @@ class WatchTable:
         }
         self._heap: list[tuple[float, int, Watch]] = []
         self._entries = 0
+
+    @property
+    def entries(self) -> int:
+        """Entries of the heap, stale ones included."""
+        return len(self._heap)
 
     def move(self, watch: Watch, to: Stage) -> None:
         """Change the stage of a watch.

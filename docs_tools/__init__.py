@@ -1,8 +1,6 @@
-"""The parts of the docs that are made from the code and from kept measurements.
+"""Tools that write the generated parts of docs/, and the mkdocstrings extension of the site.
 
-    python -m docs_parts
-
-writes them, and the suite holds that they are as it would write them.
+``python -m docs_tools`` writes the parts; the test suite checks that they are up to date.
 """
 
 from __future__ import annotations
@@ -10,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from docs_parts import commands, comparison, errors, floors
+from docs_tools import commands, comparison, errors
 
 __all__ = ["DOCS", "PARTS", "with_part"]
 
@@ -19,22 +17,21 @@ DOCS = Path(__file__).parents[1] / "docs"
 PARTS: Mapping[tuple[str, str], Callable[[], str]] = {
     ("reference/commands.md", "commands"): commands.part,
     ("reference/errors.md", "tree"): errors.part,
-    ("explanation/architecture.md", "floors"): floors.part,
     ("explanation/comparison.md", "costs"): comparison.costs,
     ("explanation/comparison.md", "faults"): comparison.faults,
 }
-"""Page and name of each part, and what makes it."""
+"""Maps (page, name of the part) to the function that returns its text."""
 
 
 def with_part(page: str, name: str, part: str) -> str:
-    """The text of a page with this part between its two marks.
+    """Return the text of a page with `part` between the two comments that mark its place.
 
     Raises:
-        ValueError: the page has no such marks.
+        ValueError: the page has no such comments.
     """
-    begin, end = f"<!-- {name}: written by `python -m docs_parts` -->", f"<!-- end of {name} -->"
+    begin, end = f"<!-- {name}: written by `python -m docs_tools` -->", f"<!-- end of {name} -->"
     before, found, rest = page.partition(begin)
     _, closed, after = rest.partition(end)
     if not (found and closed):
-        raise ValueError(f"no part {name!r} in the page")
+        raise ValueError(f"the page has no part {name!r}")
     return f"{before}{begin}\n\n{part.strip()}\n\n{end}{after}"

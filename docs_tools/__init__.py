@@ -8,13 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import dashscope_ft_async
 from docs_tools import commands, comparison, errors
 
 __all__ = ["DOCS", "PARTS", "with_part"]
 
 DOCS = Path(__file__).parents[1] / "docs"
 
+
+def _version() -> str:
+    return f"Version {dashscope_ft_async.__version__} · Python 3.11 or newer · MIT licence"
+
+
 PARTS: Mapping[tuple[str, str], Callable[[], str]] = {
+    ("index.md", "version"): _version,
     ("reference/commands.md", "commands"): commands.part,
     ("reference/errors.md", "tree"): errors.part,
     ("explanation/comparison.md", "costs"): comparison.costs,

@@ -149,15 +149,6 @@ def test_every_relative_link_and_its_anchor_exist(page: Path) -> None:
     assert [(to, anchor) for to, anchor in targets if anchor and anchor not in anchors_of(to)] == []
 
 
-@every_page
-def test_every_link_to_the_outside_is_https(page: Path) -> None:
-    links = re.findall(r"\]\((\w+:[^)]*)\)", read(page))
-
-    assert [
-        link for link in links if not re.fullmatch(r"https://[\w-]+(\.[\w-]+)+(/[^\s<>]*)?", link)
-    ] == []
-
-
 def test_the_navigation_of_the_site_has_every_page_once() -> None:
     _, _, nav = re.sub(r"#.*", "", read(ROOT / "mkdocs.yml")).partition("\nnav:\n")
 

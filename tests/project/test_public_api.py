@@ -48,18 +48,6 @@ def test_every_public_class_and_method_has_a_docstring() -> None:
     assert [name for name, value in documented().items() if not inspect.getdoc(value)] == []
 
 
-def test_a_docstring_names_the_unit_of_a_timeout() -> None:
-    timed = {
-        name: (inspect.getdoc(value) or "").lower()
-        for name, value in documented().items()
-        if callable(value) and "timeout" in inspect.signature(value).parameters
-    }
-    units = ("second", "wait_for_terminal", "as_completed")
-
-    assert timed
-    assert [name for name, text in timed.items() if not any(unit in text for unit in units)] == []
-
-
 def test_importing_the_library_loads_neither_the_command_nor_the_simulator() -> None:
     code = (
         "import sys, dashscope_ft_async;"

@@ -21,7 +21,7 @@ PAGE = (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="u
 
 PURE = (
     "models", "errors", "policy", "hooks", "_api.wire", "_api.gate",
-    "_engine.list_planner", "_engine.list_trust", "_engine.log_position",
+    "_engine.list_planner", "_engine.list_trust", "_engine.log_position", "_engine.sweep",
 )  # fmt: skip
 """These modules have no clock, no randomness and no I/O: they are tested by calling them."""
 IMPURE = {"asyncio", "random", "socket", "time"}

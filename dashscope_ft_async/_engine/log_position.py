@@ -1,4 +1,7 @@
-"""Position of a reader in a job's log: what to request next, and which lines of an answer are new. No I/O."""
+"""Position of a reader in a job's log: what to request next, and which lines of an answer are new.
+
+Pure: no I/O and no clock.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,14 @@ from difflib import SequenceMatcher
 from enum import Enum
 from typing import Final
 
-PAGE_LINES: Final = 1000
-"""Lines of one page; the service's documented maximum."""
+from dashscope_ft_async.models.limits import LOG_PAGE_LINES
+
 _OVERLAP: Final = 8
 """Known lines that each request repeats. Progress bars rewrite fewer lines than this."""
 _LOOK_BACK: Final = 8
 """A look back repeats this many times the known lines of the request before it."""
 _CERTAIN: Final = 3
-"""Known lines in a row that prove the place of a page. Fewer, such as empty lines, may match by accident."""
+"""Known lines in a row that prove the place of a page. Fewer, such as empty lines, may be a coincidence."""
 _CONTEXT: Final = 500
 """Lines before `after` that are read, to recognise later that the log was cut at its front."""
 _MOST_UNFIT: Final = 16
@@ -59,7 +62,7 @@ class LogPosition:
     def __init__(self, after: int = 0) -> None:
         self.offset = 0
         """Offset to request."""
-        self.lines = PAGE_LINES
+        self.lines = LOG_PAGE_LINES
         """Lines to request."""
         self.more = True
         """Whether to request the next page at once."""
@@ -73,7 +76,7 @@ class LogPosition:
         self._known = array("q")  # hashes of the lines from number `_first` on
         self._first = 0
         self._unfit = 0  # answers in a row that did not fit, or showed fewer lines than known
-        self._page_limit = PAGE_LINES  # the longest page of this service, as far as known
+        self._page_limit = LOG_PAGE_LINES  # the longest page of this service, as far as known
 
     @property
     def count(self) -> int:
@@ -103,7 +106,7 @@ class LogPosition:
                 new = self._take_known(page, total)
         grown = self._end > before
         if len(page) >= self.lines and sum(map(len, page)) < _SMALL_PAGE:
-            self.lines = min(PAGE_LINES, 2 * self.lines)
+            self.lines = min(LOG_PAGE_LINES, 2 * self.lines)
         self.at_end = not self.more and self._unfit != 1 and (not grown or total == self._end)
         return new
 
@@ -209,7 +212,7 @@ class LogPosition:
     # --- comparing --------------------------------------------------------------------------------------
 
     def _align(self, page: Sequence[str]) -> bool:
-        """Whether the place of a page is certain. The known lines are moved if the log was cut or is new."""
+        """Whether the place of a page is certain. Moves the known lines if the log was cut or is new."""
         known, at, hashes = self._known, self._start - self._first, _hashes(page)
         matching = _common(known[at : at + len(page)], hashes)
         if matching >= min(1 if self._continues else _CERTAIN, len(page), len(known) - at):

@@ -11,22 +11,19 @@ from typing import Final, Self, TypeAlias
 
 import attrs
 
+from dashscope_ft_async._api import calls
+from dashscope_ft_async._api.runner import Runner
 from dashscope_ft_async._api.wire import BodyTooLargeError, EventParser
 from dashscope_ft_async._engine.log_position import LogPosition
-from dashscope_ft_async._engine.scheduler import LAST_POLL
-from dashscope_ft_async._engine.watch import Wait
-from dashscope_ft_async.errors import (
-    APIError,
-    DashScopeFTError,
-    NotFoundError,
-    WaitError,
-    WaitTimeoutError,
-)
+from dashscope_ft_async._engine.poll_until import poll_once
+from dashscope_ft_async._engine.scheduler import Scheduler
+from dashscope_ft_async._engine.wait import Wait
+from dashscope_ft_async.errors import DashScopeFTError, NotFoundError, WaitError, WaitTimeoutError
 from dashscope_ft_async.models import JobStatus, LogPage, is_completion_line
-from dashscope_ft_async.policy import Fail, Sleep, WaitState, next_step
+from dashscope_ft_async.policy import WaitState
 
 FetchLog: TypeAlias = Callable[[int, int], Awaitable[LogPage]]
-"""Request a page of the log: its offset and the most lines."""
+"""Request a page of a log: its offset and the most lines."""
 
 _NOT_STARTED: Final = (JobStatus.PENDING, JobStatus.QUEUING)
 _MISSES: Final = 2
@@ -45,62 +42,21 @@ async def read_page(fetch: FetchLog, position: LogPosition) -> list[str]:
             return position.take(page.lines, page.total)
 
 
-def patient(fetch: FetchLog, wait: Wait) -> FetchLog:
-    """Return a `fetch` that retries transient failures as polls of `wait` are retried, up to its deadline.
-
-    It raises what ends a wait, and at once `NotFoundError` of the service and `BodyTooLargeError`.
-    """
-    # LEAD: replace by poll_until. `attempt` returns the two errors, since they are answers of the service.
-    loop = asyncio.get_running_loop()
-
-    async def attempt(offset: int, lines: int) -> LogPage | APIError:
-        try:
-            return await fetch(offset, lines)
-        except (BodyTooLargeError, NotFoundError) as error:
-            if isinstance(error, NotFoundError) and not error.json_body:
-                raise
-            return error
-
-    async def patient_fetch(offset: int, lines: int) -> LogPage:
-        state = WaitState(loop.time(), wait.limit)
-        while True:
-            outcome: APIError | None = None  # no answer by the deadline
-            try:
-                async with asyncio.timeout_at(wait.limit and max(wait.limit, loop.time() + LAST_POLL)):
-                    answer = await attempt(offset, lines)
-                if isinstance(answer, LogPage):
-                    return answer
-            except APIError as error:
-                outcome = error
-            except TimeoutError:
-                pass
-            else:
-                raise answer
-            state = attrs.evolve(state, last_job=wait.last_job)
-            match next_step(wait.policy, state, outcome, now=loop.time(), u=random.random()):
-                case Sleep(seconds, state):
-                    await asyncio.wait({wait.ended}, timeout=seconds)
-                case Fail(failure):
-                    raise failure
-                case _:  # pragma: no cover - only a job ends it well
-                    raise AssertionError
-
-    return patient_fetch
-
-
 class LogReader:
-    """Reads the log of one job in pages, paced as polls of the job are.
+    """Reads the log of one job in pages, at the pace of polls and through the same scheduler.
 
     The log is read to its end when the job has ended or the completion line was read, and afterwards an
     answer has no new lines. If only one of the two was seen, one more page is requested after a pause.
     At the deadline of the wait one last page is requested.
     """
 
-    def __init__(self, fetch: FetchLog, wait: Wait, after: int = 0) -> None:
+    def __init__(self, scheduler: Scheduler, runner: Runner, wait: Wait, after: int = 0) -> None:
         self.ended = False
         """Whether the log was read to its end."""
-        self._fetch = fetch
+        self._scheduler = scheduler
+        self._runner = runner
         self._wait = wait
+        self._job_id = str(wait.key)
         self._position = LogPosition(after)
         self._loop = asyncio.get_running_loop()
         self._started = self._due = self._loop.time()
@@ -139,16 +95,39 @@ class LogReader:
                 if up_to_now and at_end and not over and self._wait.last_job is not None:
                     break
         except WaitError as error:
-            error.job_id = self._wait.watch.job_id
-            error.state = attrs.evolve(self._wait.saved(), log_offset=self._position.count)
+            error.job_id, error.last_job = self._job_id, self._wait.last_job
+            error.elapsed = self._loop.time() - self._wait.state.started
+            state = self._scheduler.saved(self._wait)
+            error.state = attrs.evolve(state, log_offset=self._position.count)
             raise
         return None
+
+    async def _fetch(self, offset: int, lines: int) -> LogPage:
+        """Request a page. Transient failures are retried as those of polls; raises what ends a wait, and at
+        once the service's `NotFoundError` and `BodyTooLargeError`, which are answers."""
+
+        async def attempt() -> LogPage | NotFoundError | BodyTooLargeError:
+            try:
+                return await self._runner.attempt(calls.log_page(self._job_id, offset, lines))
+            except BodyTooLargeError as error:
+                return error
+            except NotFoundError as error:
+                if error.json_body:
+                    return error
+                raise
+
+        key = ("logs", self._job_id, offset, lines)
+        begin = WaitState(self._loop.time(), self._wait.limit)
+        answer = await poll_once(self._scheduler, key, attempt, self._wait.policy, begin)
+        if isinstance(answer, LogPage):
+            return answer
+        raise answer
 
     async def _read(self, *, over: bool) -> list[str]:
         limit = self._wait.limit
         late = limit is not None and self._loop.time() >= limit
         if late and self._late:
-            raise WaitTimeoutError("the log was not read to its end in time", last_job=self._wait.last_job)
+            raise WaitTimeoutError("the log was not read to its end in time")
         self._late = late
         lines: list[str] = []
         try:
@@ -188,25 +167,21 @@ class StreamedLogReader:
     begin anywhere in the log, leave out lines and end at any time. A line that comes both ways is returned
     once.
 
-    ``data: line`` and ``data:line`` are the same event, but lines of a log may begin with a blank. The first
-    event with a blank is compared with the log's pages, to learn whether the stream puts it there. Until
-    they show the line, pages are read in place of the stream.
+    ``data: line`` and ``data:line`` are the same event, but lines of a log may begin with a blank. Where an
+    event begins with one, pages are read until they show the line; they decide whether the stream adds it.
     """
 
     def __init__(
         self,
         pages: LogReader,
-        open_stream: Callable[[], AsyncGenerator[bytes, None]],
+        open_stream: Callable[[str], AsyncGenerator[bytes, None]],
         wait: Wait,
-        *,
-        banner: str,
         after: int = 0,
     ) -> None:
-        """`pages` reads from the first line; `banner` is an event of each stream that is not a line."""
+        """`pages` reads from the first line, so that old lines in the stream can be recognised."""
         self._pages = pages
         self._open_stream = open_stream
         self._wait = wait
-        self._banner = banner
         self._after = self._to_skip = after
         self._events = asyncio.Queue[str | None]()  # `None`: the stream has ended
         self._task: asyncio.Task[None] | None = None
@@ -287,14 +262,16 @@ class StreamedLogReader:
         return streamed
 
     async def _read_stream(self) -> None:
+        job_id = str(self._wait.key)
+        banner = f"connect success, now start to follow {job_id}"  # the first event, which is not a line
         parser = EventParser()
         try:
-            async with aclosing(self._open_stream()) as pieces:
+            async with aclosing(self._open_stream(job_id)) as pieces:
                 async for piece in pieces:
                     for event in parser.feed(piece):
                         if event.is_error:
                             return
-                        if event.data.removeprefix(" ") != self._banner:
+                        if event.data.removeprefix(" ") != banner:
                             self._events.put_nowait(event.data)
                         if is_completion_line(event.data):
                             return

@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import Final, TypeVar
+from typing import TypeVar
 
-from dashscope_ft_async._api.wire import (
-    BodyTooLargeError,
-    job_id_of,
-    logs_request,
-    metric_of,
-    stream_request,
-)
+import attrs
+
+from dashscope_ft_async._api import calls
+from dashscope_ft_async._api.wire import BodyTooLargeError, job_id_of, metric_of, stream_request
 from dashscope_ft_async._engine.log_position import LogPosition
-from dashscope_ft_async._engine.log_reader import LogReader, StreamedLogReader, patient, read_page
-from dashscope_ft_async._engine.watch import Wait
-from dashscope_ft_async.client.core import DAY, Core, Watchable
-from dashscope_ft_async.errors import ConfigurationError
+from dashscope_ft_async._engine.log_reader import LogReader, StreamedLogReader, read_page
+from dashscope_ft_async.client.base import ClientBase, Watchable
+from dashscope_ft_async.errors import ConfigurationError, DashScopeFTError
 from dashscope_ft_async.models import FineTuneJob, LogPage, TrainingMetric, WatchState
-from dashscope_ft_async.policy import PollPolicy, may_try_again
+from dashscope_ft_async.models.checks import Timeout
+from dashscope_ft_async.models.limits import DAY, STREAM_SILENCE, STREAMS_AT_ONCE, TIMER_SLACK
+from dashscope_ft_async.policy import PollPolicy, may_retry
 
 _T = TypeVar("_T")
 
-_STREAM_SILENCE: Final = 60.0
-"""Seconds without a byte after which a stream is left, and pages are read instead."""
-_STREAMS_AT_ONCE: Final = 50
-"""Each stream holds a connection that other requests need."""
 
+class Logs(ClientBase):
+    """The log of a job, and the training metrics in it."""
 
-class Logs(Core):
-    """What a job writes while it trains."""
+    _open_streams = 0
 
     async def logs(self, job: str | FineTuneJob, *, offset: int = 0, lines: int = 100) -> LogPage:
         """Get one page of the job's log (``GET /fine-tunes/{job_id}/logs``).
@@ -74,7 +70,7 @@ class Logs(Core):
         job: Watchable,
         *,
         after: int | None = None,
-        timeout: float | None = DAY,
+        timeout: Timeout = DAY,
         poll: PollPolicy | None = None,
     ) -> AsyncGenerator[str, None]:
         """Iterate over the lines of the job's log as they are written, each once and in order, to its end.
@@ -106,7 +102,7 @@ class Logs(Core):
         job: Watchable,
         *,
         after: int | None = None,
-        timeout: float | None = DAY,
+        timeout: Timeout = DAY,
         poll: PollPolicy | None = None,
     ) -> AsyncGenerator[TrainingMetric, None]:
         """Iterate over the training metrics in the lines of `follow_logs`, read as `metrics` reads them.
@@ -120,7 +116,7 @@ class Logs(Core):
         job: Watchable,
         *,
         after: int | None = None,
-        timeout: float | None = DAY,
+        timeout: Timeout = DAY,
         poll: PollPolicy | None = None,
     ) -> AsyncGenerator[str, None]:
         """Iterate over the lines of `follow_logs`, those of a running job from the service's event stream.
@@ -154,69 +150,61 @@ class Logs(Core):
         self,
         job: Watchable,
         after: int,
-        timeout: float | None,
+        timeout: Timeout,
         poll: PollPolicy | None,
         convert: Callable[[str], _T | None],
     ) -> AsyncGenerator[_T, None]:
-        with self._wait(job, timeout, poll) as wait:
-            reader = self._log_reader(wait, after)
+        wait, scheduler = self._begin_wait(job, timeout, poll), self._scheduler()
+        try:
+            reader = LogReader(scheduler, self._runner, wait, after)
             while (lines := await reader.next_lines()) is not None:
                 for line in lines:
                     if (converted := convert(line)) is not None:
                         yield converted
+        finally:
+            scheduler.remove(wait)
 
     async def _stream_events(
-        self, job: Watchable, after: int, timeout: float | None, poll: PollPolicy | None
+        self, job: Watchable, after: int, timeout: Timeout, poll: PollPolicy | None
     ) -> AsyncGenerator[str, None]:
-        with self._wait(job, timeout, poll) as wait:
-            job_id = wait.watch.job_id
-            banner = f"connect success, now start to follow {job_id}"
-            # The pages are read from the first line, or old lines in the stream could not be recognised.
-            pages = self._log_reader(wait, 0)
-            streamed = StreamedLogReader(
-                pages, lambda: self._open_stream(job_id), wait, banner=banner, after=after
-            )
-            async with streamed:
-                while (lines := await streamed.next_lines()) is not None:
+        wait, scheduler = self._begin_wait(job, timeout, poll), self._scheduler()
+        try:
+            async with StreamedLogReader(
+                LogReader(scheduler, self._runner, wait), self._open_stream, wait, after
+            ) as reader:
+                while (lines := await reader.next_lines()) is not None:
                     for line in lines:
                         yield line
-
-    # --- requests: the only part that uses `Core` -------------------------------------------------------
+        finally:
+            scheduler.remove(wait)
 
     async def _get_log_page(self, job_id: str, offset: int, lines: int) -> LogPage:
-        """Request a page as a single call, which retries."""
-        logs_request(job_id, offset, lines)
-        return await self._call(
-            "logs", job_id, lambda: self._log_page(job_id, offset, lines), _may_try_again
-        )
-
-    def _log_reader(self, wait: Wait, after: int) -> LogReader:
-        job_id = wait.watch.job_id
-
-        async def fetch(offset: int, lines: int) -> LogPage:
-            async with self._turns.turn():
-                return await self._log_page(job_id, offset, lines)
-
-        return LogReader(patient(fetch, wait), wait, after)
+        call = calls.log_page(job_id, offset, lines)
+        return await self._runner.perform(attrs.evolve(call, may_retry=_may_retry))
 
     async def _open_stream(self, job_id: str) -> AsyncGenerator[bytes, None]:
-        if self._streams >= _STREAMS_AT_ONCE:
+        if self._open_streams >= STREAMS_AT_ONCE:
             return
-        self._streams += 1
+        gate, clock, request = self._runner.gate, asyncio.get_running_loop().time, stream_request(job_id)
+        self._open_streams += 1
+        began, error = clock(), None
         try:
-            async with self._turns.turn():
-                pass  # only opening it is a request; the stream may last for hours
-            async with aclosing(self._session.stream(stream_request(job_id), _STREAM_SILENCE)) as pieces:
+            while (seconds := gate.next_at - clock()) > TIMER_SLACK:
+                await asyncio.sleep(seconds)
+            gate.sent(clock())
+            async with aclosing(self._session.stream(request, STREAM_SILENCE)) as pieces:
                 async for piece in pieces:
                     yield piece
+        except (DashScopeFTError, asyncio.CancelledError) as raised:
+            error = type(raised).__name__
+            raise
         finally:
-            self._streams -= 1
+            self._open_streams -= 1
+            self._runner.request_finished(request, None, began, None if error else 200, error)
 
-    def _checked(
-        self, job: Watchable, after: int | None, timeout: float | None, poll: PollPolicy | None
-    ) -> int:
+    def _checked(self, job: Watchable, after: int | None, timeout: Timeout, poll: PollPolicy | None) -> int:
         """Check the arguments and return the number of lines to leave out."""
-        self._check(job, timeout, poll)
+        self._check_wait(job, timeout, poll)
         if after is None:
             return job.log_offset if isinstance(job, WatchState) else 0
         return _checked_after(after)
@@ -228,5 +216,6 @@ def _checked_after(after: int) -> int:
     return after
 
 
-def _may_try_again(error: BaseException) -> bool:
-    return may_try_again(error) and not isinstance(error, BodyTooLargeError)
+def _may_retry(error: BaseException, *, answered: bool) -> bool:
+    # An answer that is too large would be so again.
+    return may_retry(error, answered=answered) and not isinstance(error, BodyTooLargeError)

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from dashscope_ft_async._engine.log_position import PAGE_LINES, LogPosition
+from dashscope_ft_async._engine.log_position import LogPosition
+from dashscope_ft_async.models.limits import LOG_PAGE_LINES
 
 
 class LogServer:
@@ -24,7 +25,7 @@ class LogServer:
         *,
         base: int = 0,
         first: str = "clamped",
-        cap: int = PAGE_LINES,
+        cap: int = LOG_PAGE_LINES,
         total: str = "right",
         size: float = math.inf,
     ) -> None:
@@ -70,7 +71,7 @@ EQUAL_LINES = st.lists(st.sampled_from(["", "a", "b", " Uploaded checkpoint!"]),
 @given(
     base=st.sampled_from([0, 1]),
     first=st.sampled_from(["clamped", "empty"]),
-    cap=st.sampled_from([2, 3, 5, PAGE_LINES]),
+    cap=st.sampled_from([2, 3, 5, LOG_PAGE_LINES]),
     total=st.sampled_from(["right", "absent", "late"]),
     looks=st.lists(st.tuples(EQUAL_LINES, st.sampled_from(["look", "drain", "restart"])), max_size=8),
 )
@@ -81,7 +82,7 @@ def test_a_growing_log_comes_once_and_in_order(
     # If the lines of a limited first page are all equal, nothing tells how offsets count.
     assume(len(everything) <= cap or len(set(everything[:cap])) > 1)
     # Pages that are limited to fewer lines than requested are read by the length that the log states.
-    assume(total == "right" or (cap == PAGE_LINES and first == "clamped"))
+    assume(total == "right" or (cap == LOG_PAGE_LINES and first == "clamped"))
     server, position = LogServer(base=base, first=first, cap=cap, total=total), LogPosition()
     got: list[str] = []
     for lines, event in looks:
@@ -189,7 +190,7 @@ CHANGES = st.one_of(
 
 @given(
     base=st.sampled_from([0, 1]),
-    cap=st.sampled_from([9, 20, PAGE_LINES]),
+    cap=st.sampled_from([9, 20, LOG_PAGE_LINES]),
     total=st.sampled_from(["right", "absent"]),
     size=st.sampled_from([60, 400, math.inf]),
     begin=st.integers(3, 100),
@@ -203,11 +204,11 @@ def test_lines_that_stay_come_once_and_changed_lines_once_for_each_change(
     begin: int,
     changes: list[tuple[tuple[str, int], bool]],
 ) -> None:
-    assume(total == "right" or cap == PAGE_LINES)
+    assume(total == "right" or cap == LOG_PAGE_LINES)
     log, position = ChangingLog(), LogPosition()
     server = LogServer(base=base, cap=cap, total=total, size=size)
     got: list[str] = []
-    per_page = min(cap, PAGE_LINES if size == math.inf else size // 20)
+    per_page = min(cap, LOG_PAGE_LINES if size == math.inf else size // 20)
 
     def read(lag: int = 0) -> None:
         server.lines, server.requests = log.texts, 0
@@ -220,7 +221,7 @@ def test_lines_that_stay_come_once_and_changed_lines_once_for_each_change(
         match change:
             case "grow":
                 log.grow(lines)
-            case "grow above the last line" if per_page == PAGE_LINES:
+            case "grow above the last line" if per_page == LOG_PAGE_LINES:
                 log.grow(lines, before=1)
             case "rewrite":
                 log.rewrite(min(lines, len(log.lines) - 3))
@@ -299,6 +300,6 @@ def test_a_service_that_ignores_offsets_is_not_read_for_ever(stops: bool, length
         got = drain(position, server)
         server.lines = [f"other {n}" for n in range(length)]
     for _ in range(200):
-        got += position.take(server.lines[:PAGE_LINES], length)
+        got += position.take(server.lines[:LOG_PAGE_LINES], length)
 
     assert len(got) == len(set(got))

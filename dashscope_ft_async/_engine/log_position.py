@@ -41,11 +41,11 @@ class LogPosition:
 
     A request whose answer never came is repeated unchanged. A hash of each known line is kept: 8 bytes.
 
-    **How offsets count.** The service's page says that ``offset`` is the number of lines to skip, its SDK
-    counts lines from 1. FIRST_PAGE requests offset 0; an empty answer from a log that has lines means that
-    they count from 1. Where two neighbouring lines differ, PROBE requests the offset of the second: the
-    answer begins with it if offsets skip lines, with the first if they count from 1. Until there is such a
-    line the log is read from its start. If it then is longer than a page, offsets are taken to skip lines.
+    **How offsets count.** The service's page says that ``offset`` is the number of lines to skip; its SDK
+    counts lines from 1. FIRST_PAGE requests offset 0, which is the first line in both cases, or is empty if
+    lines count from 1. Where two neighbouring lines differ, PROBE requests the offset of the second one:
+    the answer begins with it if offsets skip lines, with the first one if lines count from 1. While all
+    lines are equal the log is read from its start. If they fill a page, offsets are taken to skip lines.
 
     **What an answer means.** FOLLOW repeats the last known lines. A page that begins with known lines fits:
 
@@ -71,6 +71,7 @@ class LogPosition:
         self._after = after
         self._state = State.FIRST_PAGE
         self._base: int | None = None  # offset of the log's first line
+        self._begins_at_1 = False  # whether offset 1 brought lines when offset 0 had brought none
         self._start = 0  # number of the first requested line, from 0
         self._continues = False  # whether the request continues a page that fitted
         self._known = array("q")  # hashes of the lines from number `_first` on
@@ -117,19 +118,27 @@ class LogPosition:
     def _ends_with(self, page: Sequence[str], total: int | None) -> bool:
         """Whether the log ends with this page. A stated length that is too small is ignored: it may lag."""
         end = self._start + len(page)
-        return total == end if total is not None and total >= end else len(page) < self.lines
+        stated = total is not None and total >= end
+        return not page or (total == end if stated else len(page) < self.lines)
 
     # --- it is not known how offsets count --------------------------------------------------------------
 
     def _take_first_page(self, page: Sequence[str], total: int | None) -> list[str]:
         ends_here = self._ends_with(page, total)
-        if not page and not ends_here:
-            self._base, self.more = 1, True
-            self._request(State.FOLLOW, 0)
+        if not page and total and not self._known:
+            self._unfit += 1
+            if self._begins_at_1:
+                self._base, self.more = 1, True
+                self._request(State.FOLLOW, 0)
+            else:
+                self._request(State.PROBE, 1)
             return []
         self._align(page)
-        new = self._merge(page)
-        self._unfit = 0 if len(page) >= self._end else self._unfit + 1
+        before, new = self._end, self._merge(page)
+        if len(page) < self._end:
+            self._unfit += 1
+        elif self._end > before:
+            self._unfit = 0
         self.more = not ends_here
         if (number := self._differing_line()) is not None:
             self._request(State.PROBE, number)
@@ -149,6 +158,10 @@ class LogPosition:
 
     def _take_probe(self, page: Sequence[str], total: int | None) -> list[str]:
         first, known = _hashes(page[:1]), self._known
+        if not known:
+            self._begins_at_1, self.more = bool(page), True
+            self._request(State.FIRST_PAGE, 0)
+            return []
         if first == known[self._start - 1 : self._start]:
             self._base = 1
             self._start -= 1

@@ -17,7 +17,7 @@ from dashscope_ft_async.client.base import ClientBase, Watchable
 from dashscope_ft_async.errors import ConfigurationError, DashScopeFTError
 from dashscope_ft_async.models import FineTuneJob, LogPage, TrainingMetric, WatchState
 from dashscope_ft_async.models.checks import Timeout
-from dashscope_ft_async.models.limits import DAY, STREAM_SILENCE, STREAMS_AT_ONCE, TIMER_SLACK
+from dashscope_ft_async.models.limits import DAY, STREAM_SILENCE, STREAMS_AT_ONCE
 from dashscope_ft_async.policy import PollPolicy, may_retry
 
 _T = TypeVar("_T")
@@ -189,8 +189,7 @@ class Logs(ClientBase):
         self._open_streams += 1
         began, error = clock(), None
         try:
-            while (seconds := gate.next_at - clock()) > TIMER_SLACK:
-                await asyncio.sleep(seconds)
+            await asyncio.sleep(max(0.0, gate.next_at - clock()))
             gate.sent(clock())
             async with aclosing(self._session.stream(request, STREAM_SILENCE)) as pieces:
                 async for piece in pieces:

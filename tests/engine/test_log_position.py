@@ -44,7 +44,8 @@ class LogServer:
         if sum(map(len, page)) > self.size:
             assert position.request_fewer_lines()
             return None
-        total = {"right": len(lines), "absent": None, "late": len(lines) // 2}[self.total]
+        lengths = {"right": len(lines), "absent": None, "late": len(lines) // 2, "too large": 10**6}
+        total = lengths[self.total]
         return position.take(page, total)
 
 
@@ -113,6 +114,18 @@ def test_a_long_log_is_read_in_whole_pages(base: int, after: int) -> None:
     assert drain(position, server) == server.lines[after:]
     assert server.requests <= 8
     assert position.count == 5500
+
+
+@pytest.mark.parametrize("base", [0, 1])
+@pytest.mark.parametrize("length", [0, 1, 3, 60])
+def test_a_stated_length_that_is_too_large_costs_few_requests(base: int, length: int) -> None:
+    server, position = LogServer(numbered(length), base=base, total="too large"), LogPosition()
+    drain(position, server)
+    server.requests = 0
+    server.lines.append("new")
+
+    assert drain(position, server) == ["new"]
+    assert server.requests <= 6
 
 
 @pytest.mark.parametrize("base", [0, 1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from typing import ClassVar
 
 from dashscope_ft_async.errors import APIResponseValidationError
 from dashscope_ft_async.models.redact import shown
@@ -45,6 +46,8 @@ def inflate(body: bytes, encoding: str) -> bytes:
 
 class BodyTooLargeError(APIResponseValidationError):
     """The body is larger than `BODY_LIMIT`."""
+
+    advice: ClassVar[str] = "Request less at once, for example fewer lines of a log."
 
 
 def too_large() -> BodyTooLargeError:

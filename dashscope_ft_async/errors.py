@@ -222,6 +222,8 @@ class APIResponseValidationError(APIError):
     """HTTP status code."""
     json_body: bool = True
     """False when the body did not even begin like a JSON object: another site answered."""
+    too_large: bool = False
+    """Whether the answer is larger than the client reads. A request for less may succeed."""
     advice: ClassVar[str] = "If it persists, something between you and the service alters its answers."
 
     def __init__(

@@ -13,12 +13,19 @@ import attrs
 
 from dashscope_ft_async._api import calls
 from dashscope_ft_async._api.runner import Runner
-from dashscope_ft_async._api.wire import BodyTooLargeError, EventParser
+from dashscope_ft_async._api.wire import EventParser
 from dashscope_ft_async._engine.log_position import LogPosition
 from dashscope_ft_async._engine.poll_until import poll_once
 from dashscope_ft_async._engine.scheduler import Scheduler
 from dashscope_ft_async._engine.wait import Wait
-from dashscope_ft_async.errors import DashScopeFTError, NotFoundError, WaitError, WaitTimeoutError
+from dashscope_ft_async.errors import (
+    APIError,
+    APIResponseValidationError,
+    DashScopeFTError,
+    NotFoundError,
+    WaitError,
+    WaitTimeoutError,
+)
 from dashscope_ft_async.models import JobStatus, LogPage, is_completion_line
 from dashscope_ft_async.policy import WaitState
 
@@ -35,8 +42,8 @@ async def read_page(fetch: FetchLog, position: LogPosition) -> list[str]:
     while True:
         try:
             page = await fetch(position.offset, position.lines)
-        except BodyTooLargeError:
-            if not position.request_fewer_lines():
+        except APIResponseValidationError as error:
+            if not error.too_large or not position.request_fewer_lines():
                 raise
         else:
             return position.take(page.lines, page.total)
@@ -104,24 +111,22 @@ class LogReader:
 
     async def _fetch(self, offset: int, lines: int) -> LogPage:
         """Request a page. Transient failures are retried as those of polls; raises what ends a wait, and at
-        once the service's `NotFoundError` and `BodyTooLargeError`, which are answers."""
+        once what waiting does not change: there is no log yet, or the answer is too large."""
 
-        async def attempt() -> LogPage | NotFoundError | BodyTooLargeError:
+        async def attempt() -> LogPage | APIError:
             try:
                 return await self._runner.attempt(calls.log_page(self._job_id, offset, lines))
-            except BodyTooLargeError as error:
-                return error
-            except NotFoundError as error:
-                if error.json_body:
+            except (NotFoundError, APIResponseValidationError) as error:
+                if error.json_body if isinstance(error, NotFoundError) else error.too_large:
                     return error
                 raise
 
         key = ("logs", self._job_id, offset, lines)
         begin = WaitState(self._loop.time(), self._wait.limit)
         answer = await poll_once(self._scheduler, key, attempt, self._wait.policy, begin)
-        if isinstance(answer, LogPage):
-            return answer
-        raise answer
+        if isinstance(answer, APIError):
+            raise answer
+        return answer
 
     async def _read(self, *, over: bool) -> list[str]:
         limit = self._wait.limit

@@ -10,11 +10,15 @@ from typing import TypeVar
 import attrs
 
 from dashscope_ft_async._api import calls
-from dashscope_ft_async._api.wire import BodyTooLargeError, job_id_of, metric_of, stream_request
+from dashscope_ft_async._api.wire import job_id_of, metric_of, stream_request
 from dashscope_ft_async._engine.log_position import LogPosition
 from dashscope_ft_async._engine.log_reader import LogReader, StreamedLogReader, read_page
 from dashscope_ft_async.client.base import ClientBase, Watchable
-from dashscope_ft_async.errors import ConfigurationError, DashScopeFTError
+from dashscope_ft_async.errors import (
+    APIResponseValidationError,
+    ConfigurationError,
+    DashScopeFTError,
+)
 from dashscope_ft_async.models import FineTuneJob, LogPage, TrainingMetric, WatchState
 from dashscope_ft_async.models.checks import Timeout
 from dashscope_ft_async.models.limits import DAY, STREAM_SILENCE, STREAMS_AT_ONCE
@@ -216,5 +220,5 @@ def _checked_after(after: int) -> int:
 
 
 def _may_retry(error: BaseException, *, answered: bool) -> bool:
-    # An answer that is too large would be so again.
-    return may_retry(error, answered=answered) and not isinstance(error, BodyTooLargeError)
+    too_large = isinstance(error, APIResponseValidationError) and error.too_large  # and would be so again
+    return may_retry(error, answered=answered) and not too_large

@@ -12,7 +12,7 @@ from dashscope_ft_async._api.wire.actions import (
     delete_request,
 )
 from dashscope_ft_async._api.wire.answers import decode_job, decode_page, scan_page
-from dashscope_ft_async._api.wire.body import BODY_LIMIT, BodyTooLargeError, inflate, too_large
+from dashscope_ft_async._api.wire.body import BODY_LIMIT, inflate, too_large
 from dashscope_ft_async._api.wire.checkpoints import (
     checkpoint_of,
     checkpoints_request,
@@ -34,7 +34,6 @@ from dashscope_ft_async._api.wire.requests import job_id_of, job_request, page_r
 
 __all__ = [
     "BODY_LIMIT",
-    "BodyTooLargeError",
     "HEADERS_READ",
     "Event",
     "EventParser",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from typing import ClassVar
 
 from dashscope_ft_async.errors import APIResponseValidationError
 from dashscope_ft_async.models.redact import shown
@@ -44,12 +43,8 @@ def inflate(body: bytes, encoding: str) -> bytes:
     return plain
 
 
-class BodyTooLargeError(APIResponseValidationError):
-    """The body is larger than `BODY_LIMIT`."""
-
-    advice: ClassVar[str] = "Request less at once, for example fewer lines of a log."
-
-
-def too_large() -> BodyTooLargeError:
+def too_large() -> APIResponseValidationError:
     """The error for a body over `BODY_LIMIT`."""
-    return BodyTooLargeError(f"the answer is larger than {BODY_LIMIT} bytes")
+    error = APIResponseValidationError(f"the answer is larger than {BODY_LIMIT} bytes")
+    error.too_large = True
+    return error

@@ -24,7 +24,7 @@ from dashscope_ft_async._api import calls
 from dashscope_ft_async._api.events import EventStream
 from dashscope_ft_async._api.runner import Runner, next_number
 from dashscope_ft_async._engine.stepper import Save, Stepper
-from dashscope_ft_async._engine.sweep import Meaning, Observation, Sweeper
+from dashscope_ft_async._engine.sweep import Meaning, Observation, PageRead, Sweeper
 from dashscope_ft_async._engine.wait import Wait
 from dashscope_ft_async._engine.watch import Attempt, Stage, Watch, WatchTable
 from dashscope_ft_async.errors import APIError, APITimeoutError, ClientClosedError, RateLimitError
@@ -77,6 +77,8 @@ class Scheduler:
         self._page_goes_first = False
         self._plan_from = float("-inf")
         self._new_watches = 0
+        # One random number per sweep: jobs that pages show stay together, and so need fewer pages.
+        self._sweep_u = 0.5
         self._heartbeat_at = float("inf")
         self._heartbeat_gap = FIRST_HEARTBEAT
         self._list_state = "unproven"
@@ -344,8 +346,9 @@ class Scheduler:
 
     def _advance(self, watch: Watch, outcome: Outcome, now: float, u: float) -> None:
         """Let every wait of a watch take its next step, and plan the next poll."""
-        for wait in tuple(watch.waits):
-            if self._stepper.step(wait, outcome, now, u, self._gate.contact):
+        contact = self._gate.contact
+        for wait in watch.waits[:]:
+            if self._stepper.step(wait, outcome, now, u, contact):
                 self.remove(wait)
         if watch.waits and watch.stage is Stage.ASLEEP:
             self._table.sleep(watch, now)
@@ -361,6 +364,7 @@ class Scheduler:
         if sweeper.is_usable(now) and self._list_gate.next_at <= now + TIMER_SLACK:
             self._plan_from = now + PLAN_INTERVAL
             self._new_watches = 0
+            self._sweep_u = self._uniform()
             sweeper.begin(now)
 
     def _has_room_for_page(self) -> bool:
@@ -382,8 +386,7 @@ class Scheduler:
                 throttled = isinstance(failure, RateLimitError) and is_transient(failure)
                 sweeper.page_failed(page_no, failure, clock(), throttled=throttled)
             else:
-                for seen in sweeper.page_arrived(page_no, page, began, clock()):
-                    self._apply(seen, began, clock())
+                self._apply_page(sweeper.page_arrived(page_no, page, began, clock()), began, clock())
         except Exception as error:  # noqa: BLE001 - no failure of the list may cost a wait
             sweeper.page_failed(
                 page_no, APIError(f"{type(error).__name__}: {error}"), clock(), throttled=False
@@ -396,8 +399,18 @@ class Scheduler:
         throttled = isinstance(error, RateLimitError) and is_transient(error)
         sweeper.page_failed(page_no, error, self._loop.time(), throttled=throttled)
 
+    def _apply_page(self, page: PageRead, began: float, now: float) -> None:
+        """Use what a page shows of the watched jobs."""
+        self._observations += len(page.unchanged)
+        for watch in page.unchanged:
+            watch.seen_at = began
+            if watch.stage is not Stage.ASLEEP:
+                self._table.move(watch, Stage.ASLEEP)
+            self._advance(watch, watch.last, now, self._sweep_u)
+        for seen in page.changed:
+            self._apply(seen, began, now)
+
     def _apply(self, seen: Observation, began: float, now: float) -> None:
-        """Use what a page shows of a watched job."""
         watch, job = seen.watch, seen.job
         if watch.stage is Stage.ENDED:
             return
@@ -409,7 +422,7 @@ class Scheduler:
         self._record(watch, job, watch.mark, began, now)
         if watch.stage is not Stage.ASLEEP:
             self._table.move(watch, Stage.ASLEEP)
-        self._advance(watch, job, now, self._uniform())
+        self._advance(watch, job, now, self._sweep_u)
 
     def _confirmed(self, watch: Watch, outcome: Snapshot | BaseException) -> Snapshot | BaseException:
         """The outcome of the GET that confirms a terminal row, or the row if the GET failed and the list is
@@ -419,17 +432,29 @@ class Scheduler:
             return outcome
         if isinstance(outcome, FineTuneJob):
             self._sweeper.trust.record_end(listed, outcome)
-            self._emit_list_state()
+            if self._emit_list_state():
+                self._loop.call_soon(self._release_confirmations)
         return listed if isinstance(outcome, BaseException) and self._may_believe(listed) else outcome
+
+    def _release_confirmations(self) -> None:
+        """The list has been proven, so complete rows that wait for their GETs are the answers after all."""
+        now = self._loop.time()
+        for watch in tuple(self._table.to_confirm):
+            listed = watch.listed
+            if listed is not None and self._sweeper and not self._sweeper.trust.must_confirm(listed):
+                watch.listed = None
+                self._apply(Observation(watch, listed, Meaning.END), now, now)
 
     def _may_believe(self, listed: FineTuneJob) -> bool:
         return self._sweeper is not None and self._sweeper.trust.is_complete(listed)
 
-    def _emit_list_state(self) -> None:
+    def _emit_list_state(self) -> bool:
         state, reason = self._list_state_now()
-        if state != self._list_state:
+        changed = state != self._list_state
+        if changed:
             self._list_state = state
             self._events.emit(ListChanged(state=state, reason=reason))
+        return changed
 
     def _list_state_now(self) -> tuple[str, str | None]:
         return ("off", None) if self._sweeper is None else self._sweeper.state(self._loop.time())

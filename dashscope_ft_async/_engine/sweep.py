@@ -25,7 +25,6 @@ from dashscope_ft_async.errors import APIError, APIResponseValidationError
 from dashscope_ft_async.models import FineTuneJob
 from dashscope_ft_async.models.limits import PAGE_IS_WORTH, REMEMBERED_ENDS, TIMER_SLACK
 
-_LISTABLE_STAGES = frozenset({Stage.ASLEEP, Stage.QUEUED})
 _REQUESTED_ITSELF = frozenset({Stage.POLLING, Stage.CONFIRMING, Stage.CONFIRM_QUEUED, Stage.ENDED})
 
 
@@ -44,6 +43,16 @@ class Observation:
     watch: Watch
     job: FineTuneJob
     meaning: Meaning
+
+
+@attrs.frozen
+class PageRead:
+    """What a page shows of the watched jobs."""
+
+    unchanged: list[Watch]
+    """Those whose rows are as they were last time."""
+    changed: list[Observation]
+    """Progress first, then the ends in the order of their `end_time`."""
 
 
 class Sweeper:
@@ -102,18 +111,20 @@ class Sweeper:
         self._failed = False
         for watch in members:
             self._table.move(watch, Stage.SWEEPING)
-            self._table.plan(watch)
+            if not watch.entry:  # else it wakes up for the limit of a wait soon enough
+                self._table.plan(watch)
 
     def _may_be_listed(self, watch: Watch, now: float) -> bool:
         sleep = watch.due - watch.asleep_since
-        return (
-            watch.attempt is None
-            and watch.stage in _LISTABLE_STAGES
-            and (watch.stage is Stage.QUEUED or watch.due - now <= sleep / 2)
-            and watch.list_from <= now
-            and now + sleep <= self._get_due_at(watch, now)
-            and not any(wait.last_poll or wait.state.without_name for wait in watch.waits)
-        )
+        if watch.stage is Stage.ASLEEP:
+            if watch.due - now > sleep / 2:
+                return False
+        elif watch.stage is not Stage.QUEUED:
+            return False
+        if watch.attempt is not None or watch.list_from > now or now + sleep > self._get_due_at(watch, now):
+            return False
+        # At its deadline, and for a missing model name, a job gets a GET of its own.
+        return all(not (wait.last_poll or wait.state.without_name) for wait in watch.waits)
 
     def _get_due_at(self, watch: Watch, now: float) -> float:
         """When the job gets a GET of its own at the latest, whatever pages show."""
@@ -177,15 +188,15 @@ class Sweeper:
         if not throttled:
             self.planner.record_failure(error, now)
 
-    def page_arrived(self, page_no: int, page: ScannedPage, began: float, now: float) -> list[Observation]:
-        """What a page that was requested at `began` shows of the watched jobs: progress first, then the
-        ends in the order of their `end_time`."""
+    def page_arrived(self, page_no: int, page: ScannedPage, began: float, now: float) -> PageRead:
+        """What a page that was requested at `began` shows of the watched jobs."""
         self._in_flight.discard(page_no)
         self._read.add(page_no)
         size = self.planner.record_page(page_no, len(page.rows), page.page_size, page.total, now)
         if size != self.page_size:
             self.page_size = size
             self._pages.clear()  # their numbers are those of another size; the rest is planned anew
+        unchanged: list[Watch] = []
         progress: list[Observation] = []
         ends: list[Observation] = []
         for place, row in enumerate(page.rows):
@@ -197,20 +208,19 @@ class Sweeper:
             if watch.rank is not None and rank > watch.rank:
                 self._drift = rank - watch.rank
             watch.rank = rank
-            seen = self._observe(watch, row, began)
-            if seen is not None:
+            if watch.stage in _REQUESTED_ITSELF or watch.seen_at >= began:
+                continue  # its own answer is newer, or will be
+            mark = row.mark()
+            if mark == watch.mark and watch.last is not None:
+                watch.absent = 0
+                unchanged.append(watch)
+            elif (seen := self._observe(watch, row, mark)) is not None:
                 (progress if seen.meaning is Meaning.PROGRESS else ends).append(seen)
-        return progress + sorted(ends, key=lambda seen: _sort_key(seen.job.end_time))
+        return PageRead(unchanged, progress + sorted(ends, key=lambda seen: _sort_key(seen.job.end_time)))
 
-    def _observe(self, watch: Watch, row: Row, began: float) -> Observation | None:
-        """What a row says about a watched job; `None` if it says nothing that counts."""
+    def _observe(self, watch: Watch, row: Row, mark: object) -> Observation | None:
+        """What a row that has changed says about a watched job; `None` if it says nothing that counts."""
         known = watch.last
-        if watch.stage in _REQUESTED_ITSELF or watch.seen_at >= began:
-            return None  # its own answer is newer, or will be
-        mark = row.mark()
-        if known is not None and mark == watch.mark:
-            watch.absent = 0
-            return Observation(watch, known, Meaning.PROGRESS) if isinstance(known, FineTuneJob) else None
         try:
             job = row.job()
         except APIResponseValidationError:
@@ -224,6 +234,7 @@ class Sweeper:
         if not job.is_terminal:
             watch.mark = mark
             return Observation(watch, job, Meaning.PROGRESS)
+        self._agreed[job.job_id] = mark
         confirm = self.trust.must_confirm(job)
         return Observation(watch, job, Meaning.UNCONFIRMED_END if confirm else Meaning.END)
 

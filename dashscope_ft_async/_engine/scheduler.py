@@ -23,8 +23,9 @@ import attrs
 from dashscope_ft_async._api import calls
 from dashscope_ft_async._api.events import EventStream
 from dashscope_ft_async._api.runner import Runner, next_number
+from dashscope_ft_async._engine.list_trust import Meaning
 from dashscope_ft_async._engine.stepper import Save, Stepper
-from dashscope_ft_async._engine.sweep import Meaning, Observation, PageRead, Sweeper
+from dashscope_ft_async._engine.sweep import Observation, PageRead, Sweeper
 from dashscope_ft_async._engine.wait import Wait
 from dashscope_ft_async._engine.watch import Attempt, Stage, Watch, WatchTable
 from dashscope_ft_async.errors import APIError, APITimeoutError, ClientClosedError, RateLimitError
@@ -137,6 +138,8 @@ class Scheduler:
             watch.remove(wait)
             if not watch.waits:
                 self._table.forget(watch)
+                if self._sweeper is not None and watch.listed is not None:
+                    self._loop.call_soon(self._judge_again, watch.key)
                 if watch.task is not None and watch.task is not asyncio.current_task():
                     watch.task.cancel()
                 if not self._table.by_key:
@@ -163,7 +166,7 @@ class Scheduler:
         return ClientStats(
             waits=self._waits,
             jobs=len(self._table.by_key),
-            queued=len(self._table.queued) + len(self._table.to_confirm),
+            queued=len(self._table.queued) + len(self._table.to_confirm) + len(self._table.held),
             in_flight=self._polls + (0 if self._sweeper is None else self._sweeper.in_flight),
             requests=self._runner.requests,
             observations=self._observations,
@@ -252,6 +255,8 @@ class Scheduler:
             watch.last_poll_at = watch.due = now
             if watch.stage in (Stage.ASLEEP, Stage.SWEEPING):
                 self._table.move(watch, Stage.QUEUED)
+            elif watch.stage is Stage.HELD:
+                self._table.move(watch, Stage.CONFIRM_QUEUED)
             return
         listed = watch.listed if watch.listed is not None and self._may_believe(watch.listed) else None
         if self._stepper.step(wait, listed, now, 0.0, self._gate.contact):
@@ -414,11 +419,14 @@ class Scheduler:
         watch, job = seen.watch, seen.job
         if watch.stage is Stage.ENDED:
             return
-        if seen.meaning is Meaning.UNCONFIRMED_END:
+        if seen.meaning in (Meaning.UNCONFIRMED_END, Meaning.HELD_END):
+            to = Stage.HELD if seen.meaning is Meaning.HELD_END else Stage.CONFIRM_QUEUED
             watch.listed = job
-            self._table.move(watch, Stage.CONFIRM_QUEUED)
+            if watch.stage is not to:
+                self._table.move(watch, to)
             self._table.plan(watch)
             return
+        watch.listed = None
         self._record(watch, job, watch.mark, began, now)
         if watch.stage is not Stage.ASLEEP:
             self._table.move(watch, Stage.ASLEEP)
@@ -432,23 +440,27 @@ class Scheduler:
             return outcome
         if isinstance(outcome, FineTuneJob):
             self._sweeper.trust.record_end(listed, outcome)
-            if self._emit_list_state():
-                self._loop.call_soon(self._release_confirmations)
+        self._loop.call_soon(self._judge_again, watch.key)
         return listed if isinstance(outcome, BaseException) and self._may_believe(listed) else outcome
 
-    def _release_confirmations(self) -> None:
-        """The list has been proven, so complete rows that wait for their GETs are the answers after all."""
-        now = self._loop.time()
-        for watch in tuple(self._table.to_confirm):
-            listed = watch.listed
-            if listed is not None and self._sweeper and not self._sweeper.trust.must_confirm(listed):
-                watch.listed = None
-                self._apply(Observation(watch, listed, Meaning.END), now, now)
+    def _judge_again(self, confirmed: Hashable) -> None:
+        """The GET of `confirmed` is over: ends that await a confirmation may need none any more."""
+        sweeper = self._sweeper
+        if sweeper is None or self._closed:
+            return
+        was_sample = confirmed in sweeper.trust.samples
+        sweeper.trust.samples.discard(str(confirmed))
+        if self._emit_list_state() or (was_sample and not sweeper.trust.samples):
+            now = self._loop.time()
+            for seen in sweeper.judge_again():
+                self._apply(seen, now, now)
+            self._go_on()
 
     def _may_believe(self, listed: FineTuneJob) -> bool:
         return self._sweeper is not None and self._sweeper.trust.is_complete(listed)
 
     def _emit_list_state(self) -> bool:
+        """Emit the state of the list if it has changed; return whether it has."""
         state, reason = self._list_state_now()
         changed = state != self._list_state
         if changed:

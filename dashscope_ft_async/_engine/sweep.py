@@ -7,8 +7,8 @@ gets back what the pages show of the jobs that are watched.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from datetime import datetime
-from enum import Enum
 
 import attrs
 
@@ -17,6 +17,7 @@ from dashscope_ft_async._engine.list_planner import NOT_FOUND, ListPlanner, unli
 from dashscope_ft_async._engine.list_trust import (
     ListState,
     ListTrust,
+    Meaning,
     is_backward,
     longest_time_without_get,
 )
@@ -25,15 +26,9 @@ from dashscope_ft_async.errors import APIError, APIResponseValidationError
 from dashscope_ft_async.models import FineTuneJob
 from dashscope_ft_async.models.limits import PAGE_IS_WORTH, REMEMBERED_ENDS, TIMER_SLACK
 
-_REQUESTED_ITSELF = frozenset({Stage.POLLING, Stage.CONFIRMING, Stage.CONFIRM_QUEUED, Stage.ENDED})
-
-
-class Meaning(Enum):
-    """What a row means for the waits of a job."""
-
-    PROGRESS = "the job has not ended"
-    END = "the job has ended; the row is the answer"
-    UNCONFIRMED_END = "the job has ended, says the row; a GET must confirm it"
+_REQUESTED_ITSELF = frozenset(
+    {Stage.POLLING, Stage.CONFIRMING, Stage.CONFIRM_QUEUED, Stage.HELD, Stage.ENDED}
+)
 
 
 @attrs.frozen
@@ -198,7 +193,7 @@ class Sweeper:
             self._pages.clear()  # their numbers are those of another size; the rest is planned anew
         unchanged: list[Watch] = []
         progress: list[Observation] = []
-        ends: list[Observation] = []
+        ends: list[tuple[Watch, FineTuneJob]] = []
         for place, row in enumerate(page.rows):
             watch = self._table.by_key.get(row.job_id)
             if watch is None:
@@ -214,12 +209,36 @@ class Sweeper:
             if mark == watch.mark and watch.last is not None:
                 watch.absent = 0
                 unchanged.append(watch)
-            elif (seen := self._observe(watch, row, mark)) is not None:
-                (progress if seen.meaning is Meaning.PROGRESS else ends).append(seen)
-        return PageRead(unchanged, progress + sorted(ends, key=lambda seen: _sort_key(seen.job.end_time)))
+            elif (job := self._read_row(watch, row, mark)) is not None:
+                if job.is_terminal:
+                    ends.append((watch, job))
+                else:
+                    progress.append(Observation(watch, job, Meaning.PROGRESS))
+        ends.sort(key=lambda end: _sort_key(end[1].end_time))
+        return PageRead(unchanged, progress + self._judged(ends))
 
-    def _observe(self, watch: Watch, row: Row, mark: object) -> Observation | None:
-        """What a row that has changed says about a watched job; `None` if it says nothing that counts."""
+    def _judged(self, ends: Sequence[tuple[Watch, FineTuneJob]]) -> list[Observation]:
+        meanings = self.trust.meanings([job for _, job in ends])
+        return [Observation(*end, meaning) for end, meaning in zip(ends, meanings, strict=True)]
+
+    def judge_again(self) -> list[Observation]:
+        """What the ends mean that await a confirmation, after the trust or the samples have changed."""
+        trust = self.trust
+        waiting = [
+            (watch, watch.listed)
+            for watch in self._table.to_confirm
+            if watch.listed is not None and watch.key not in trust.samples
+        ]
+        held = [(watch, watch.listed) for watch in self._table.held if watch.listed is not None]
+        if trust.samples:
+            return self._judged(waiting)
+        return self._judged(waiting) + [
+            Observation(watch, job, Meaning.END if trust.is_complete(job) else Meaning.UNCONFIRMED_END)
+            for watch, job in held
+        ]
+
+    def _read_row(self, watch: Watch, row: Row, mark: object) -> FineTuneJob | None:
+        """The job of a row that has changed; `None` if it cannot be read or is behind what is known."""
         known = watch.last
         try:
             job = row.job()
@@ -231,12 +250,11 @@ class Sweeper:
             if is_backward(job, known):
                 return None
         watch.absent = 0
-        if not job.is_terminal:
+        if job.is_terminal:
+            self._agreed[job.job_id] = mark
+        else:
             watch.mark = mark
-            return Observation(watch, job, Meaning.PROGRESS)
-        self._agreed[job.job_id] = mark
-        confirm = self.trust.must_confirm(job)
-        return Observation(watch, job, Meaning.UNCONFIRMED_END if confirm else Meaning.END)
+        return job
 
     # --- ends that are known ----------------------------------------------------------------------------
 

@@ -8,11 +8,12 @@ function that makes one:
 - POLLING: its GET is in flight.
 - SWEEPING: a sweep of list pages is expected to show it.
 - CONFIRM_QUEUED: a page showed its end, which a GET must confirm; it goes before the QUEUED ones.
+- HELD: a page showed its end, which counts if a sample that is being confirmed agrees.
 - CONFIRMING: that GET is in flight.
 - ENDED: nobody waits for it any more; the scheduler has forgotten it.
 
 Invariants: a watch that is not ENDED has a wait; only POLLING and CONFIRMING have a task; `listed` is set
-in CONFIRM_QUEUED and CONFIRMING only.
+in HELD, CONFIRM_QUEUED and CONFIRMING only.
 """
 
 from __future__ import annotations
@@ -41,18 +42,20 @@ class Stage(IntEnum):
     POLLING = 2
     SWEEPING = 3
     CONFIRM_QUEUED = 4
-    CONFIRMING = 5
-    ENDED = 6
+    HELD = 5
+    CONFIRMING = 6
+    ENDED = 7
 
 
 TRANSITIONS: Mapping[Stage, frozenset[Stage]] = {
-    Stage.ASLEEP: frozenset({Stage.QUEUED, Stage.SWEEPING, Stage.CONFIRM_QUEUED, Stage.ENDED}),
+    Stage.ASLEEP: frozenset({Stage.QUEUED, Stage.SWEEPING, Stage.CONFIRM_QUEUED, Stage.HELD, Stage.ENDED}),
     Stage.QUEUED: frozenset(
-        {Stage.POLLING, Stage.SWEEPING, Stage.CONFIRM_QUEUED, Stage.ASLEEP, Stage.ENDED}
+        {Stage.POLLING, Stage.SWEEPING, Stage.CONFIRM_QUEUED, Stage.HELD, Stage.ASLEEP, Stage.ENDED}
     ),
     Stage.POLLING: frozenset({Stage.ASLEEP, Stage.ENDED}),
-    Stage.SWEEPING: frozenset({Stage.QUEUED, Stage.CONFIRM_QUEUED, Stage.ASLEEP, Stage.ENDED}),
-    Stage.CONFIRM_QUEUED: frozenset({Stage.CONFIRMING, Stage.ASLEEP, Stage.ENDED}),
+    Stage.SWEEPING: frozenset({Stage.QUEUED, Stage.CONFIRM_QUEUED, Stage.HELD, Stage.ASLEEP, Stage.ENDED}),
+    Stage.CONFIRM_QUEUED: frozenset({Stage.CONFIRMING, Stage.HELD, Stage.ASLEEP, Stage.ENDED}),
+    Stage.HELD: frozenset({Stage.CONFIRM_QUEUED, Stage.ASLEEP, Stage.ENDED}),
     Stage.CONFIRMING: frozenset({Stage.ASLEEP, Stage.ENDED}),
     Stage.ENDED: frozenset(),
 }
@@ -175,10 +178,12 @@ class WatchTable:
         self.by_key: dict[Hashable, Watch] = {}
         self.queued: OrderedDict[Watch, None] = OrderedDict()
         self.to_confirm: OrderedDict[Watch, None] = OrderedDict()
+        self.held: OrderedDict[Watch, None] = OrderedDict()
         self.sweeping: OrderedDict[Watch, None] = OrderedDict()
         self._members: list[OrderedDict[Watch, None] | None] = [None] * len(Stage)
         self._members[Stage.QUEUED] = self.queued
         self._members[Stage.CONFIRM_QUEUED] = self.to_confirm
+        self._members[Stage.HELD] = self.held
         self._members[Stage.SWEEPING] = self.sweeping
         self._heap: list[tuple[float, int, Watch]] = []
         self._entries = 0
@@ -215,7 +220,7 @@ class WatchTable:
         """Drop everything."""
         self.by_key.clear()
         self._heap.clear()
-        for members in (self.queued, self.to_confirm, self.sweeping):
+        for members in (self.queued, self.to_confirm, self.held, self.sweeping):
             members.clear()
 
     def next_request(self) -> Watch | None:

@@ -22,9 +22,16 @@ from dashscope_ft_async._engine.list_trust import (
     longest_time_without_get,
 )
 from dashscope_ft_async._engine.watch import Stage, Watch, WatchTable
-from dashscope_ft_async.errors import APIError, APIResponseValidationError
+from dashscope_ft_async.errors import APIError, APIResponseValidationError, RateLimitError
 from dashscope_ft_async.models import FineTuneJob
-from dashscope_ft_async.models.limits import PAGE_IS_WORTH, REMEMBERED_ENDS, TIMER_SLACK
+from dashscope_ft_async.models.limits import (
+    PAGE_IS_WORTH,
+    PAGES_AT_ONCE,
+    PLAN_INTERVAL,
+    REMEMBERED_ENDS,
+    TIMER_SLACK,
+)
+from dashscope_ft_async.policy import is_transient
 
 _REQUESTED_ITSELF = frozenset(
     {Stage.POLLING, Stage.CONFIRMING, Stage.CONFIRM_QUEUED, Stage.HELD, Stage.ENDED}
@@ -57,8 +64,11 @@ class Sweeper:
     polled by GETs of their own.
     """
 
-    def __init__(self, table: WatchTable, *, confirm_all: bool) -> None:
+    def __init__(self, table: WatchTable, *, enabled: bool, confirm_all: bool) -> None:
         self._table = table
+        self._enabled = enabled
+        self._last_state = "unproven" if enabled else "off"
+        self._plan_from = float("-inf")
         self.trust = ListTrust(confirm_all=confirm_all)
         self.planner = ListPlanner()
         self._pages: deque[int] = deque()
@@ -75,29 +85,41 @@ class Sweeper:
 
     # --- planning ---------------------------------------------------------------------------------------
 
-    def is_usable(self, now: float) -> bool:
-        """Whether the list may be requested."""
-        return self.planner.off_until <= now and self.trust.trust.state is not ListState.GIVEN_UP
-
     def state(self, now: float) -> tuple[str, str | None]:
         """The state as in `ClientStats.list_state`, and its reason."""
         trust = self.trust
+        if not self._enabled:
+            return "off", None
         if trust.trust.state is not ListState.GIVEN_UP and self.planner.off_until > now:
             return "unavailable", self.planner.reason
         return str(trust.trust.state), trust.reason
 
-    def begin(self, now: float) -> None:
-        """Begin a sweep for the watches that are due, if pages cost less than GETs.
+    def changed_state(self, now: float) -> tuple[str, str | None] | None:
+        """`state`, if it has changed since the last call."""
+        state = self.state(now)
+        if state[0] == self._last_state:
+            return None
+        self._last_state = state[0]
+        return state
+
+    def begin(self, now: float) -> bool:
+        """Begin a sweep for the watches that are due, if pages cost less than GETs; say whether it began.
 
         Watches that will be due within half of their sleep are taken along. Without this look ahead, jitter
         would leave one job due at each moment.
         """
+        table = self._table
+        if not self._enabled or self.active or len(table.by_key) < PAGE_IS_WORTH:
+            return False
+        if now < self._plan_from and table.added < max(PAGE_IS_WORTH, len(table.by_key) // 10):
+            return False
+        if self.planner.off_until > now or self.trust.trust.state is ListState.GIVEN_UP:
+            return False
+        self._plan_from, table.added = now + PLAN_INTERVAL, 0
         members = [watch for watch in self._table.by_key.values() if self._may_be_listed(watch, now)]
-        if len(members) < PAGE_IS_WORTH:
-            return
         plan = self.planner.plan([watch.rank for watch in members])
         if not plan.pages:
-            return
+            return False
         self.active = True
         self.page_size = plan.page_size
         self._pages.extend(plan.pages)
@@ -108,6 +130,7 @@ class Sweeper:
             self._table.move(watch, Stage.SWEEPING)
             if not watch.entry:  # else it wakes up for the limit of a wait soon enough
                 self._table.plan(watch)
+        return True
 
     def _may_be_listed(self, watch: Watch, now: float) -> bool:
         sleep = watch.due - watch.asleep_since
@@ -126,9 +149,9 @@ class Sweeper:
         longest = longest_time_without_get(self.trust.trust, now - watch.started)
         return watch.own_get_at + longest * watch.own_get_spread
 
-    def has_page(self) -> bool:
-        """Whether a page is to be requested."""
-        return bool(self._pages)
+    def has_room_for_page(self, window: int) -> bool:
+        """Whether a page is to be requested, and `window` allows one more in flight."""
+        return bool(self._pages) and len(self._in_flight) < min(PAGES_AT_ONCE, window)
 
     def next_page(self) -> int:
         """The page to request now."""
@@ -175,12 +198,12 @@ class Sweeper:
 
     # --- pages ------------------------------------------------------------------------------------------
 
-    def page_failed(self, page_no: int, error: APIError, now: float, *, throttled: bool) -> None:
+    def page_failed(self, page_no: int, error: APIError, now: float) -> None:
         """Record that a page did not come. The rest of the sweep is dropped; the pages read count."""
         self._in_flight.discard(page_no)
         self._pages.clear()
         self._failed = True
-        if not throttled:
+        if not (isinstance(error, RateLimitError) and is_transient(error)):  # else its gate is closed
             self.planner.record_failure(error, now)
 
     def page_arrived(self, page_no: int, page: ScannedPage, began: float, now: float) -> PageRead:

@@ -187,6 +187,8 @@ class WatchTable:
         self._members[Stage.SWEEPING] = self.sweeping
         self._heap: list[tuple[float, int, Watch]] = []
         self._entries = 0
+        self.added = 0
+        """Watches added since this was last set to 0."""
 
     @property
     def entries(self) -> int:
@@ -208,6 +210,12 @@ class WatchTable:
         if entered is not None:
             entered[watch] = None
         watch.stage = to
+
+    def add(self, watch: Watch) -> Watch:
+        """Take a new watch in."""
+        self.by_key[watch.key] = watch
+        self.added += 1
+        return watch
 
     def forget(self, watch: Watch) -> None:
         """Drop a watch that nobody waits for."""

@@ -144,7 +144,8 @@ class FoundSettings:
     """`None` if a URL was given, which names the host by itself."""
     workspace: Setting | None
     api_key: Setting | None
-    """With ``sk-***`` as its value; `None` if no key was found."""
+    """Its value shows the kind of key only: ``sk-***``, ``sk-sp-***`` (Coding Plan) or ``***``. `None` if no
+    key was found."""
 
 
 @attrs.frozen(kw_only=True)
@@ -222,10 +223,15 @@ def find_settings(
     try:
         found = _locate(base_url, region, workspace, os.environ, allow_insecure_http=allow_insecure_http)
         key = _find_key(given, os.environ)
-        return attrs.evolve(found, api_key=None if key is None else Setting("sk-***", key[1]))
+        return attrs.evolve(found, api_key=None if key is None else Setting(_masked(key[0]), key[1]))
     except ConfigurationError as error:
         refusal = error.with_traceback(None)
     raise refusal
+
+
+def _masked(key: Secret) -> str:
+    kinds = (prefix for prefix in ("sk-sp-", "sk-") if key.reveal().startswith(prefix))
+    return f"{next(kinds, '')}***"
 
 
 def _locate(
@@ -319,8 +325,11 @@ def _region_url(named: Setting, workspace: str | None) -> str:
         return f"https://{_SHARED_HOSTS[region]}"
     if region not in _WORKSPACE_REGIONS:
         alike = [known for known in REGIONS if str(region).lower() in known]
-        known = f"did you mean {alike[0]}" if len(alike) == 1 else f"known are {', '.join(sorted(REGIONS))}"
-        raise ConfigurationError(f"unknown region {region!r}{origin}: {known}; or pass base_url=.")
+        hint = f"did you mean {alike[0]}? " if len(alike) == 1 else ""
+        known = ", ".join(sorted(REGIONS))
+        raise ConfigurationError(
+            f"unknown region {region!r}{origin}: {hint}known are {known}; or pass base_url=."
+        )
     if workspace is None:
         raise ConfigurationError(f"region {region}{origin} has no shared host: pass workspace= too.")
     if not workspace.replace("-", "").isalnum():  # "evil.example/" would lead to another host
@@ -337,7 +346,7 @@ def _normalised(url: Setting, *, allow_insecure_http: bool) -> str:
             "or allow_insecure_http=True if that is intended."
         )
     # URLs of other APIs of the same host, and of this one with its endpoint, are given here by mistake.
-    path = _FOREIGN_PATH.sub("", parts.path.rstrip("/"))
+    path = _FOREIGN_PATH.sub("", parts.path.rstrip("/")).rstrip("/")
     return f"{parts.scheme}://{parts.netloc}{path}/api/v1"
 
 

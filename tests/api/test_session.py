@@ -180,7 +180,9 @@ async def test_a_create_after_a_call_on_a_connection_that_was_closed_leaves_no_d
 
 async def test_a_refused_connection_is_told_in_a_few_literal_words() -> None:
     async with FineTuneClient(KEY, base_url="http://127.0.0.1:1", retry=RetryPolicy(attempts=1)) as client:
-        with pytest.raises(APIConnectionError, match="^cannot connect to 127.0.0.1:1: connection refused"):
+        with pytest.raises(
+            APIConnectionError, match=r"^cannot connect to 127\.0\.0\.1:1: connection refused"
+        ):
             await client.get(JOB_ID)
 
 

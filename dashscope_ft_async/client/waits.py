@@ -102,11 +102,11 @@ class Waits(ClientBase):
             JobVanishedError: the job was seen, and then answered 404 twice.
             ClientClosedError: the client is or was closed.
         """
-        wait = self._begin_wait(job, timeout, poll)
+        scheduler, wait = self._begin_wait(job, timeout, poll)
         try:
             return await (wait.ended if on_update is None else follow(wait, on_update))
         finally:
-            self._scheduler().remove(wait)
+            scheduler.remove(wait)
 
     async def wait_for_success(
         self,
@@ -181,12 +181,12 @@ class Waits(ClientBase):
     async def _watch(
         self, job: Watchable, timeout: Timeout, poll: PollPolicy | None
     ) -> AsyncGenerator[FineTuneJob, None]:
-        wait = self._begin_wait(job, timeout, poll)
+        scheduler, wait = self._begin_wait(job, timeout, poll)
         try:
             while (snapshot := await wait.next_change()) is not None:
                 yield snapshot
         finally:
-            self._scheduler().remove(wait)
+            scheduler.remove(wait)
 
     def waiting(
         self,
@@ -214,12 +214,12 @@ class Waits(ClientBase):
     async def _waiting(
         self, job: Watchable, timeout: Timeout, poll: PollPolicy | None
     ) -> AsyncGenerator[Waiting]:
-        wait = self._begin_wait(job, timeout, poll)
+        scheduler, wait = self._begin_wait(job, timeout, poll)
         try:
-            yield Waiting(self._scheduler(), wait)
+            yield Waiting(scheduler, wait)
         finally:
             wait.ended.cancel()  # so that nobody awaits it for ever
-            self._scheduler().remove(wait)
+            scheduler.remove(wait)
 
     def next_poll(self, job: str | FineTuneJob) -> float | None:
         """Seconds until this client polls the job again for its waits.

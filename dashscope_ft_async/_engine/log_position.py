@@ -33,7 +33,7 @@ class State(Enum):
     FIRST_PAGE = "the log from its first line, while it is not known how offsets count"
     PROBE = "the log from a line that differs from the line before it, which tells how offsets count"
     FOLLOW = "the last known lines, and what follows them"
-    LOOK_BACK = "more known lines, because the previous answer did not fit to the known lines"
+    LOOK_BACK = "more known lines, because the previous answer did not fit the known ones"
 
 
 class LogPosition:

@@ -158,7 +158,7 @@ class Logs(ClientBase):
         poll: PollPolicy | None,
         convert: Callable[[str], _T | None],
     ) -> AsyncGenerator[_T, None]:
-        wait, scheduler = self._begin_wait(job, timeout, poll), self._scheduler()
+        scheduler, wait = self._begin_wait(job, timeout, poll)
         try:
             reader = LogReader(scheduler, self._runner, wait, after)
             while (lines := await reader.next_lines()) is not None:
@@ -171,7 +171,7 @@ class Logs(ClientBase):
     async def _stream_events(
         self, job: Watchable, after: int, timeout: Timeout, poll: PollPolicy | None
     ) -> AsyncGenerator[str, None]:
-        wait, scheduler = self._begin_wait(job, timeout, poll), self._scheduler()
+        scheduler, wait = self._begin_wait(job, timeout, poll)
         try:
             async with StreamedLogReader(
                 LogReader(scheduler, self._runner, wait), self._open_stream, wait, after

@@ -136,8 +136,7 @@ class Logs(ClientBase):
         """
         return self._stream_events(job, self._checked(job, after, timeout, poll), timeout, poll)
 
-    # Each public method is one async generator over a reader object. Nested generators would be closed in
-    # any order when the event loop shuts down, and would print errors.
+    # One async generator each: nested ones may be closed in any order when the event loop shuts down.
 
     async def _iterate(
         self, job_id: str, after: int, convert: Callable[[str], _T | None]

@@ -195,7 +195,8 @@ class LogPosition:
             return []
         before, ends_here = self._end, self._ends_with(page, total)
         new = self._merge(page)
-        self.more = end > before and not ends_here
+        # A few new lines do not count: a log that is written all the time would be read without a pause.
+        self.more = not ends_here and (len(page) >= self.lines or end - before >= _OVERLAP)
         if not ends_here and len(page) < self.lines:
             self._page_limit = min(self._page_limit, len(page))
         if ends_here and end < before:

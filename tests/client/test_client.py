@@ -29,7 +29,7 @@ from dashscope_ft_async import (
     RetryPolicy,
     ServiceUnavailableError,
 )
-from dashscope_ft_async._api import retrying
+from dashscope_ft_async._api import runner
 from dashscope_ft_async.testing import Fault, Simulator
 from tests.conftest import KEY
 from tests.support.adversary import Adversary, whole
@@ -317,7 +317,7 @@ async def test_tenacity_has_no_part_in_a_call_that_goes_well(
     def used(*_: object, **__: object) -> None:
         raise AssertionError("tenacity was used")
 
-    monkeypatch.setattr(retrying, "AsyncRetrying", used)
+    monkeypatch.setattr(runner, "AsyncRetrying", used)
     assert (await client.get(service.add_job())).status is JobStatus.PENDING
     with pytest.raises(NotFoundError):
         await client.get("ft-none")

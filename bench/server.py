@@ -6,7 +6,7 @@ A request costs it some tens of microseconds; its CPU time is part of its report
     GET  /api/v1/fine-tunes?page_no&page_size  a page of the list, newest job first
     GET  /v1/fine_tuning/jobs/{id}             one job as OpenAI's API returns it
     GET  /bench/start                          restart the clock and the counts; returns the plan
-    GET  /bench/plan                           the ids of the jobs and when those end that do
+    GET  /bench/plan                           the ids of all jobs, those of the jobs that run, and when jobs end
     GET  /bench/report                         the requests by kind and by client, CPU seconds
 
 All clients share one account and so its rate limit. A path before ``/api/v1`` names the client:
@@ -58,11 +58,13 @@ class Service:
     def __init__(self, plan: Plan) -> None:
         chance = random.Random(20260105)
         self._ids = [f"ft-202601051030-{number:05x}" for number in range(plan.jobs)]
-        running = self._ids[plan.ended :]
+        self._running = self._ids[plan.ended :]
         self._ends = dict.fromkeys(self._ids[: plan.ended], 0.0)
         self._plan_ends: dict[str, float] = {}
         if plan.first_end is not None and plan.last_end is not None:
-            ending = chance.sample(running, len(running) if plan.ending is None else plan.ending)
+            ending = chance.sample(
+                self._running, len(self._running) if plan.ending is None else plan.ending
+            )
             self._plan_ends = {job_id: chance.uniform(plan.first_end, plan.last_end) for job_id in ending}
         self._ends |= self._plan_ends
         self._known = frozenset(self._ids)
@@ -117,7 +119,7 @@ class Service:
             self._start()
         # All processes of a machine have the same monotonic clock.
         ends = {job_id: self._started + end for job_id, end in self._plan_ends.items()}
-        return {"ids": self._ids, "ends": ends}
+        return {"ids": self._ids, "running": self._running, "ends": ends}
 
     def _over_limit(self, now: float) -> bool:
         if self._rate is None:

@@ -22,7 +22,16 @@ _RESULTS = _FOLDER / "results.json"
 _DOCS = _FOLDER.parent / "docs"
 _CHART = _DOCS / "assets" / "bench.svg"
 _PAGE = _DOCS / "explanation" / "benchmarks.md"
-_PACKAGES = ("dashscope-ft-async", "aiohttp", "orjson", "cattrs", "dashscope", "httpx", "pydantic", "openai")
+_PACKAGES = (
+    "dashscope-ft-async",
+    "aiohttp",
+    "orjson",
+    "cattrs",
+    "dashscope",
+    "httpx",
+    "pydantic",
+    "openai",
+)
 
 
 def main() -> int:
@@ -58,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description="Measure clients that wait for fine-tuning jobs, side by side.",
-        epilog=f"scenarios:\n{lines}\n\nA run of all scenarios writes bench/results.json, the chart and the page.",
+        epilog=f"scenarios:\n{lines}\n\nA run of all of them stores the numbers, the chart and the page.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     # argparse checks the default, an empty list, against the choices too.

@@ -1,4 +1,4 @@
-"""The clients that are compared. Each is used as its own documentation says, with its default pools and retries.
+"""The clients that are compared, each used as its documentation says, with its default pools and retries.
 
 Imports are inside functions: a process of the benchmark imports only the client that it measures.
 """

@@ -1,4 +1,4 @@
-"""The measurements, each made of one contender in a fresh process: ``python -m bench.probes PROBE CONTENDER {…}``.
+"""The measurements of one contender in a fresh process: ``python -m bench.probes PROBE CONTENDER {…}``.
 
 Prints one JSON object. CPU is `time.process_time` of this process alone. Imports, the first connection and
 the requests that control the service are not counted.
@@ -11,18 +11,19 @@ import gc
 import importlib
 import math
 import os
+import statistics
 import sys
 import time
 import tracemalloc
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 import orjson
 
-from bench.contenders import CONTENDERS, KEY, OpenClient
+from bench.contenders import CONTENDERS, KEY
 from bench.server import control
 
 Numbers: TypeAlias = dict[str, Any]
@@ -47,7 +48,7 @@ async def get(name: str, url: str, *, gets: int) -> Numbers:
     return result
 
 
-async def _gets(client: OpenClient, job_id: str, width: int, count: int) -> None:
+async def _gets(client: Any, job_id: str, width: int, count: int) -> None:
     remaining = iter(range(count))
 
     async def work() -> None:
@@ -55,6 +56,36 @@ async def _gets(client: OpenClient, job_id: str, width: int, count: int) -> None
             await client.get(job_id)
 
     await asyncio.gather(*(work() for _ in range(width)))
+
+
+async def hooks(name: str, url: str, *, rounds: int, gets: int) -> Numbers:
+    """Microseconds of CPU for one `get` without hooks, with an idle hook, and with OpenTelemetry."""
+    sdk, export = (
+        importlib.import_module(f"opentelemetry.sdk.{each}") for each in ("metrics", "metrics.export")
+    )
+    traces: Any = importlib.import_module("opentelemetry.sdk.trace")
+    meters = sdk.MeterProvider([export.InMemoryMetricReader()], shutdown_on_exit=False)
+    tracers = traces.TracerProvider(shutdown_on_exit=False)
+    telemetry = importlib.import_module(f"{name}.otel").OpenTelemetry
+    kinds: dict[str, list[Any]] = {
+        "us_none": [],
+        "us_idle": [lambda _: None],
+        "us_otel": [telemetry(tracer_provider=tracers, meter_provider=meters)],
+    }
+    [job_id] = control(url, "start")["ids"]
+    times: dict[str, list[float]] = {kind: [] for kind in kinds}
+    async with AsyncExitStack() as stack:
+        clients = {
+            kind: await stack.enter_async_context(_default_client(name, url, hooks=each))
+            for kind, each in kinds.items()
+        }
+        for number in range(rounds + 1):
+            for kind, client in clients.items():
+                before = time.process_time()
+                await _gets(client, job_id, 8, gets)
+                if number:  # the first round opens the connections
+                    times[kind].append(1e6 * (time.process_time() - before) / gets)
+    return {kind: statistics.median(each) for kind, each in times.items()}
 
 
 async def waits(
@@ -99,7 +130,7 @@ async def waits(
 
 
 async def memory(name: str, url: str, *, traced: bool) -> Numbers:
-    """Bytes per wait that sleeps between two polls: resident memory, or what tracemalloc attributes to whom."""
+    """Bytes per wait that sleeps between two polls: resident, or as tracemalloc attributes them."""
     process: Any = importlib.import_module("psutil").Process()
     async with CONTENDERS[name].open(url, 600.0) as client:
         job_ids = control(url, "start")["ids"]
@@ -136,7 +167,7 @@ def _owner(filename: str) -> str:
 
 
 async def scale(name: str, url: str, *, seconds: float) -> Numbers:
-    """Waits with the default policy, some of which end: CPU per minute, and lag compared with the interval."""
+    """Waits with the default policy, some of which end: CPU per minute, lag, and lag minus the interval."""
     beyond: list[float] = []
     lags: list[float] = []
     async with _default_client(name, url) as client:
@@ -235,8 +266,8 @@ async def resume(name: str, url: str, *, hours: float, warm_up: float, seconds: 
     return result
 
 
-def _default_client(name: str, url: str) -> Any:
-    return importlib.import_module(name).FineTuneClient(KEY, base_url=f"{url}/api/v1")
+def _default_client(name: str, url: str, **options: Any) -> Any:
+    return importlib.import_module(name).FineTuneClient(KEY, base_url=f"{url}/api/v1", **options)
 
 
 def _quantile(values: list[float], share: float) -> float | None:
@@ -250,7 +281,7 @@ def _requests(url: str) -> int:
 
 
 async def _until_quiet(url: str) -> float | None:
-    """Wait until no request comes for a while. Returns the seconds before that, or `None` after a timeout."""
+    """Wait until no request comes for a while. Returns the seconds before that; `None` is a time-out."""
     began = last = time.monotonic()
     requests = -1
     with suppress(TimeoutError):
@@ -275,7 +306,7 @@ def _print(result: Numbers) -> None:
 
 
 _PROBES: dict[str, Callable[..., Awaitable[Numbers]]] = {
-    probe.__name__: probe for probe in (get, waits, memory, scale, register, observe, resume)
+    probe.__name__: probe for probe in (get, hooks, waits, memory, scale, register, observe, resume)
 }
 
 

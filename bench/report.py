@@ -69,7 +69,9 @@ class Line:
 _LAG, _KB = "lag between end and return, p99", 1e-3
 
 
-def _waits(scenario: str, title: str, *, cpu: float | None, requests: float | None, lag: float) -> list[Line]:
+def _waits(
+    scenario: str, title: str, *, cpu: float | None, requests: float | None, lag: float
+) -> list[Line]:
     return [
         Line(f"{title}: CPU", scenario, "cpu", "s", goal_ratio=cpu),
         Line("… requests", scenario, "requests", goal=requests),
@@ -87,10 +89,13 @@ LINES = (
     *_waits("limited-500-hard", "500 waits, limit 10 requests/s", cpu=None, requests=None, lag=6.0),
     Line("5 waits at the head of a list of 300: requests per observation", "few-at-head",
          "requests_per_observation", goal=0.35),
-    Line("500 waits that began 6 hours ago: requests per minute", "long-500", "requests_per_minute", goal=40),
+    Line("500 waits, 6 hours old: requests per minute", "long-500", "requests_per_minute", goal=40),
     Line("4 processes, 1,000 waits, limit 20 requests/s: lost", "processes-4", "lost", goal=0),
     Line(f"… {_LAG}, of the slowest process", "processes-4", "lag_p99", "s", goal=15.0),
-    Line("… largest share of the requests, divided by the smallest", "processes-4", "share_factor", goal=2.0),
+    Line("… largest share of requests / smallest", "processes-4", "share_factor", goal=2.0),
+    Line("CPU of one get without hooks", "hooks", "us_none", "µs"),
+    Line("… with a hook that does nothing", "hooks", "us_idle", "µs"),
+    Line("… with OpenTelemetry and its SDK", "hooks", "us_otel", "µs"),
     Line("memory per wait", "memory", "rss", "KB", _KB, goal=4.0),
     Line("… allocated by our code", "memory", "traced_library", "KB", _KB, base=None),
     Line("… the last snapshot", "memory", "traced_snapshot", "KB", _KB, base=None),

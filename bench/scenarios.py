@@ -176,7 +176,7 @@ SCENARIOS = {
         _probed(
             "resume",
             # In the warm-up a few jobs more end, so that the client can learn whether to trust the list.
-            plan=(Plan(520, 5.0, 30.0, ending=20), Plan(60, 1.0, 3.0, ending=10)),
+            plan=(Plan(520, 5.0, 20.0, ending=20), Plan(60, 1.0, 3.0, ending=10)),
             hours=(6.0, 6.0),
             warm_up=(60.0, 5.0),
             seconds=(180.0, 10.0),
@@ -185,6 +185,11 @@ SCENARIOS = {
     ),
     "processes-4": Scenario(
         "4 processes with 250 waits each, one limit of 20 requests per second", _processes, (LIBRARY,)
+    ),
+    "hooks": Scenario(
+        "CPU of one get with and without hooks (needs opentelemetry-sdk)",
+        _probed("hooks", plan=(Plan(1), Plan(1)), rounds=(30, 3), gets=(400, 80)),
+        (LIBRARY,),
     ),
     "memory": Scenario("memory per wait, 10,000 of them asleep between polls", _memory, _LIBRARIES),
     "import": Scenario("the first import in a fresh interpreter", _import, _LIBRARIES),

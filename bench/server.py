@@ -6,7 +6,7 @@ A request costs it some tens of microseconds; its CPU time is part of its report
     GET  /api/v1/fine-tunes?page_no&page_size  a page of the list, newest job first
     GET  /v1/fine_tuning/jobs/{id}             one job as OpenAI's API returns it
     GET  /bench/start                          restart the clock and the counts; returns the plan
-    GET  /bench/plan                           the ids of all jobs, those of the jobs that run, and when jobs end
+    GET  /bench/plan                           the ids of all jobs, of those that run, and the ends
     GET  /bench/report                         the requests by kind and by client, CPU seconds
 
 All clients share one account and so its rate limit. A path before ``/api/v1`` names the client:

@@ -113,7 +113,9 @@ def _resources() -> dict[str, int]:
     return {
         "tasks": len(asyncio.all_tasks()),
         "file descriptors": len(tuple(Path("/dev/fd").iterdir())),
-        "clients and jobs": sum(isinstance(each, FineTuneJob | FineTuneClient) for each in gc.get_objects()),
+        "clients and jobs": sum(
+            isinstance(each, FineTuneJob | FineTuneClient) for each in gc.get_objects()
+        ),
         "memory blocks": sys.getallocatedblocks(),
     }
 
@@ -261,11 +263,16 @@ def plan_for(waits: int, seed: int) -> FaultPlan:
 
 def main() -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(prog="python -m bench.soak", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.soak", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--waits", type=int, default=10_000, help="waits at once (default: 10000)")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="default: a random one")
     parser.add_argument(
-        "--minutes", type=float, default=0.0, help="run again with the next seed until so many minutes have passed"
+        "--minutes",
+        type=float,
+        default=0.0,
+        help="run again with the next seed until so many minutes have passed",
     )
     options = parser.parse_args()
     logging.getLogger("dashscope_ft_async").addHandler(logging.NullHandler())

@@ -1,9 +1,9 @@
 """``python -m bench.trace``: the function calls that one poll makes, in order, with the file of each.
 
-A later poll that ends a wait is traced with `sys.setprofile`: healthy service, no hooks, ``coalesce=False``.
-Only functions of the package are shown. Resuming a coroutine counts as a call. A change of file is a call in
-another file than the call before it: the fewer there are, the easier a reader can follow a poll. Exits with
-1 if there are more than the goal allows.
+A later poll that ends a wait is traced with `sys.setprofile`: healthy service, no hooks, no list pages.
+Only functions of the package are shown. Resuming a coroutine counts as a call. A change of file is a call
+in another file than the call before it: the fewer there are, the easier a reader can follow a poll. Exits
+with 1 if there are more than the goal allows.
 """
 
 from __future__ import annotations

@@ -80,8 +80,8 @@ def test_a_goal_is_met_up_to_its_value_and_missed_above_it() -> None:
         measured = {name: {line.key: value} for name, value in values.items()}
         return line.verdict({line.scenario: measured})
 
-    assert verdict("500 waits: CPU", bare=1.0, dashscope_ft_async=0.22) == "≤ 0.22×: met"
-    assert verdict("500 waits: CPU", bare=1.0, dashscope_ft_async=0.23) == "≤ 0.22×: **missed**"
+    assert verdict("500 waits: CPU", bare=1.0, dashscope_ft_async=0.22).endswith(": met")
+    assert verdict("500 waits: CPU", bare=1.0, dashscope_ft_async=0.23).endswith(": **missed**")
     assert verdict("… time to close the client", dashscope_ft_async=1.1) == "≤ 1 s: **missed**"
     assert verdict("… time to close the client", bare=1.1) == "≤ 1 s"
 

@@ -16,7 +16,7 @@ from tests.support.paths import ROOT
 
 
 async def run_soak(seed: int) -> tuple[int, str]:
-    """Exit code and output of a soak test, in a process of its own because it counts what is left in all of it."""
+    """Exit code and output of a soak test; it counts what is left in its whole process."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-W", "error", "-m", "bench.soak", "--waits", "300", "--seed", str(seed)),
         cwd=ROOT,

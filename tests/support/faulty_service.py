@@ -213,9 +213,7 @@ class FaultyService:
 
     def _job(self, number: int, behind: float = 0.0) -> bytes:
         age, end = time.monotonic() - self._started - behind, self.plan.ends_at(number)
-        status = (
-            self.plan.final_status(number) if age >= end else "RUNNING" if age > end / 5 else "PENDING"
-        )
+        status = self.plan.final_status(number) if age >= end else "RUNNING" if age > end / 5 else "PENDING"
         return _text(self.plan.job_id(number), status)
 
     def _page(self, client: int, query: dict[str, list[str]], fault: str) -> Answer:

@@ -12,7 +12,7 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
@@ -32,9 +32,8 @@ def response(
     status: int, body: bytes, *, headers: str = "", content_type: str = "application/json"
 ) -> bytes:
     """The bytes of a whole response. `headers` are complete lines."""
-    return (
-        f"HTTP/1.1 {status} X\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n{headers}\r\n"
-    ).encode() + body
+    head = f"HTTP/1.1 {status} X\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n"
+    return f"{head}{headers}\r\n".encode() + body
 
 
 class Listener:
@@ -103,13 +102,13 @@ async def serve(listener: Listener) -> None:
         sys.stdin.read()
         loop.call_soon_threadsafe(stdin_closed.set)
 
-    print(await listener.open(), flush=True)
+    print(await listener.open(), flush=True)  # noqa: T201 - `running` reads it
     threading.Thread(target=read_stdin, daemon=True).start()
     await stdin_closed.wait()
 
 
 @contextmanager
-def running(module: str, options: attrs.AttrsInstance) -> Iterator[str]:
+def running(module: str, options: attrs.AttrsInstance) -> Generator[str]:
     """Run a service's module, with its options as JSON in the first argument; gives its URL."""
     command = [sys.executable, "-m", module, orjson.dumps(attrs.asdict(options)).decode()]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:

@@ -78,6 +78,8 @@ class APIError(DashScopeFTError):
     """Seconds the service asked to wait, or `None`."""
     request_id: str | None = None
     """The service's id of the request, or `None`."""
+    sent_to: str | None = None
+    """The base URL, if the failure suggests that it is wrong, and the service never answered there."""
 
 
 class APIConnectionError(APIError):
@@ -218,6 +220,8 @@ class APIResponseValidationError(APIError):
 
     status: int = 200
     """HTTP status code."""
+    json_body: bool = True
+    """False when the body did not even begin like a JSON object: another site answered."""
     advice: ClassVar[str] = "If it persists, something between you and the service alters its answers."
 
     def __init__(

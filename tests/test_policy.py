@@ -1,10 +1,10 @@
-"""The brain of a wait: the documented table row by row, and what holds for any input."""
+"""`next_step`: the documented table row by row, and properties for any input."""
 
 from __future__ import annotations
 
 import math
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -31,9 +31,12 @@ from dashscope_ft_async import (
     RetryPolicy,
     WaitError,
     WaitTimeoutError,
+    WatchState,
 )
 from dashscope_ft_async._api.wire import Response, decode_job
 from dashscope_ft_async.policy import (
+    ANSWERED,
+    Contact,
     Done,
     Fail,
     Outcome,
@@ -43,7 +46,7 @@ from dashscope_ft_async.policy import (
     WaitPolicy,
     WaitState,
     is_transient,
-    may_try_again,
+    may_retry,
     next_step,
 )
 from tests.support.paths import ROOT
@@ -52,10 +55,18 @@ from tests.support.scheduler_world import job
 PAGE = ROOT / "docs/explanation/polling.md"
 NOW = 1000.0
 POLICY = WaitPolicy(PollPolicy(), RetryPolicy(), 30.0)
+SAVED = WatchState(
+    job_id="ft-1", base_url="https://example.org/api/v1", started=datetime.now(UTC), last_status="RUNNING"
+)
 
 
 def rows() -> list[tuple[str, str, str]]:
-    lines = PAGE.read_text(encoding="utf-8").partition("## The table")[2].splitlines()
+    lines = (
+        PAGE.read_text(encoding="utf-8")
+        .partition("## The decision table")[2]
+        .partition("*Without JSON*")[0]
+        .splitlines()
+    )
     table = [line.strip("|").split("|") for line in lines if line.startswith("| ")]
     return [(brought.strip(), so_far.strip(), then.strip()) for brought, so_far, then in table[2:]]
 
@@ -72,19 +83,22 @@ def answered(status: int, code: str | None, retry_after: str | None) -> APIError
 
 def outcome_of(brought: str) -> Outcome:
     named: dict[str, Outcome] = {
-        "nothing in time": None,
-        "a job with a word nobody knows": job("ft-1", JobStatus.UNRECOGNIZED, raw_status="PAUSED"),
-        "a job with a word nobody knows, and an end time": job(
+        "no answer by the deadline": None,
+        "a job with an unknown status": job("ft-1", JobStatus.UNRECOGNIZED, raw_status="PAUSED"),
+        "a job with an unknown status and an end time": job(
             "ft-1",
             JobStatus.UNRECOGNIZED,
             raw_status="PAUSED",
             end_time=datetime.fromisoformat("2026-01-05 10:52:40"),
         ),
         "a broken connection": APIConnectionError("reset"),
-        "a time-out": APITimeoutError("slow"),
-        "no connection at all": APIConnectionError("refused", never_connected=True),
-        "the client's end": ClientClosedError("the client is closed."),
-        "something unexpected": KeyError("boom"),
+        "a timeout": APITimeoutError("slow"),
+        "a job that is SUCCEEDED and names no model": job(
+            "ft-1", JobStatus.SUCCEEDED, finetuned_output=None
+        ),
+        "no connection": APIConnectionError("refused", never_connected=True),
+        "the client was closed": ClientClosedError("the client is closed."),
+        "an unexpected exception": KeyError("boom"),
     }
     if brought in named:
         return named[brought]
@@ -97,42 +111,62 @@ def outcome_of(brought: str) -> Outcome:
     return answered(int(match[1]), match[2], match[3])
 
 
-SO_FAR: dict[str, tuple[WaitState, int]] = {
-    "nothing": (WaitState(NOW - 100, None), 0),
-    "the job was seen": (WaitState(NOW - 100, None, 3, job("ft-1")), 0),
+NAMELESS = job("ft-1", JobStatus.SUCCEEDED, finetuned_output=None)
+NEW = Contact()
+SO_FAR: dict[str, tuple[WaitState, Contact]] = {
+    "nothing": (WaitState(NOW - 100, None), NEW),
+    "the job was seen": (WaitState(NOW - 100, None, 3, job("ft-1")), ANSWERED),
     "three failures in a row": (
         WaitState(NOW - 100, None, 3, None, None, Trouble(attempts=3, faults=3, since=NOW - 8)),
-        0,
+        ANSWERED,
     ),
     "an outage longer than tolerated": (
         WaitState(NOW - 2000, None, 40, None, None, Trouble(40, 40, 899.0, NOW - 30, 30.0)),
-        0,
+        ANSWERED,
     ),
-    "the deadline has passed": (WaitState(NOW - 100, NOW - 1, 9, job("ft-1")), 0),
-    "the service was reached before": (WaitState(NOW - 100, None), 0),
-    "never reached, attempts left": (WaitState(NOW - 100, None), 3),
-    "never reached, no attempts left": (WaitState(NOW - 100, None), 4),
-    "within the grace of a new job": (WaitState(NOW - 5, None), 0),
+    "the deadline has passed": (WaitState(NOW - 100, NOW - 1, 9, job("ft-1")), ANSWERED),
+    "the client had a good answer before": (WaitState(NOW - 100, None), ANSWERED),
+    "never reached, attempts left": (WaitState(NOW - 100, None), Contact(misses=3)),
+    "never reached, no attempts left": (WaitState(NOW - 100, None), Contact(misses=4)),
+    "never reached, no attempts left, within the grace for a cold start": (
+        WaitState(NOW - 5, None, 3, None, None, Trouble(attempts=3, faults=3, since=NOW - 1)),
+        Contact(misses=4),
+    ),
+    "within the grace of a new job": (WaitState(NOW - 5, None), NEW),
     "the job was seen, and was missing last time": (
-        WaitState(NOW - 100, None, 3, job("ft-1"), None, Trouble(attempts=1, since=NOW - 1, missing=True)),
-        0,
+        WaitState(
+            NOW - 100, None, 3, job("ft-1"), None, Trouble(attempts=1, since=NOW - 1, second_look=True)
+        ),
+        ANSWERED,
     ),
+    "a good answer before, and refused last time": (
+        WaitState(NOW - 100, None, 3, None, None, Trouble(attempts=1, since=NOW - 1, second_look=True)),
+        ANSWERED,
+    ),
+    "resumed from a state with a status": (WaitState(NOW - 100, None, origin=SAVED), ANSWERED),
+    "seen SUCCEEDED without a name": (
+        WaitState(NOW - 100, None, 3, NAMELESS, without_name=1),
+        ANSWERED,
+    ),
+    "seen twice without a name": (WaitState(NOW - 100, None, 3, NAMELESS, without_name=2), ANSWERED),
 }
 
 
 def policy_of(so_far: str) -> WaitPolicy:
-    grace = 10.0 if "grace" in so_far else 0.0
-    return WaitPolicy(PollPolicy(not_found_grace=grace), RetryPolicy(), 30.0)
+    new_job = 10.0 if so_far == "within the grace of a new job" else 0.0
+    cold_start = 10.0 if "cold start" in so_far else 0.0
+    poll = PollPolicy(not_found_grace=new_job, unreachable_grace=cold_start)
+    return WaitPolicy(poll, RetryPolicy(), 30.0)
 
 
 @pytest.mark.parametrize(("brought", "so_far", "then"), rows())
 @pytest.mark.parametrize("u", [0.0, 0.5, 0.999])
 def test_the_documented_table(brought: str, so_far: str, then: str, u: float) -> None:
-    state, unreached = SO_FAR[so_far]
+    state, contact = SO_FAR[so_far]
     policy = policy_of(so_far)
     outcome = outcome_of(brought)
 
-    step = next_step(policy, state, outcome, now=NOW, u=u, unreached=unreached)
+    step = next_step(policy, state, outcome, now=NOW, u=u, contact=contact)
 
     interval = policy.poll.interval(NOW - state.started, u)
     attempts = 1 + (state.trouble.attempts if state.trouble else 0)
@@ -144,7 +178,9 @@ def test_the_documented_table(brought: str, so_far: str, then: str, u: float) ->
         "sleep for the interval, or the back-off if longer": slept == max(interval, backoff),
         "sleep for 20 seconds and a little more": slept is not None and 20 <= slept <= 22,
         "sleep for 300 seconds": slept == 300,
-        "done": isinstance(step, Done) and step.job is outcome,
+        "sleep for 2 seconds": slept == 2,
+        "done with the job seen before": isinstance(step, Done) and step.snapshot is NAMELESS,
+        "done": isinstance(step, Done) and step.snapshot is outcome,
     }
     if match := re.fullmatch(r"fail with (\w+)", then):
         assert isinstance(step, Fail)
@@ -261,7 +297,7 @@ def test_a_strategy_that_raises_is_a_configuration_error_inside_a_wait_too() -> 
 
 @pytest.mark.parametrize(("asked", "again"), [(None, True), (0, True), (60, True), (61, False)])
 def test_a_single_call_does_not_sit_out_more_than_a_minute(asked: float | None, again: bool) -> None:
-    assert may_try_again(RateLimitError(status=429, retry_after=asked)) is again
+    assert may_retry(RateLimitError(status=429, retry_after=asked)) is again
 
 
 # --- whatever comes ---------------------------------------------------------------------------------
@@ -304,8 +340,8 @@ def test_any_outcome_in_any_state_gives_a_step_with_a_bounded_sleep(
             assert state.deadline is None or now + seconds <= state.deadline + 1e-6
             assert after.polls == state.polls + 1
         case Done(ended):
-            assert ended is outcome
-            assert isinstance(outcome, FineTuneJob)
+            assert ended is outcome or state.without_name
+            assert ended is not None
         case Fail(error):
             assert error is not outcome
             assert not (isinstance(outcome, FineTuneJob) and outcome.is_terminal)
@@ -394,7 +430,7 @@ def test_throttling_and_a_first_404_are_tried_again_and_count_to_no_outage() -> 
     step = after(job("ft-1"), limited, GONE, limited)
 
     assert isinstance(step, Sleep)
-    assert step.state.trouble == Trouble(attempts=3, since=BEGAN + 30, missing=True)
+    assert step.state.trouble == Trouble(attempts=3, since=BEGAN + 30, second_look=True)
 
 
 def test_an_error_tells_all_that_its_wait_knew() -> None:
@@ -460,11 +496,11 @@ def test_an_outage_takes_four_failures_and_the_whole_tolerance(
 
 @pytest.mark.parametrize(("status", "again"), [(299, True), (300, False), (200, True), (199, False)])
 def test_a_success_with_an_unknown_code_may_pass(status: int, again: bool) -> None:
-    assert may_try_again(APIStatusError(status=status)) is again
+    assert may_retry(APIStatusError(status=status)) is again
 
 
 def test_what_is_no_error_of_the_api_is_not_tried_again() -> None:
-    assert not may_try_again(ZeroDivisionError())
+    assert not may_retry(ZeroDivisionError())
     assert not is_transient(ConfigurationError())
     assert RetryPolicy(initial=1.0).delay(1, ZeroDivisionError(), 0.5) == 0.5
 

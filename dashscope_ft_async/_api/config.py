@@ -153,6 +153,11 @@ class Settings:
     workspace: str | None
 
     @property
+    def described_url(self) -> str:
+        """The base URL for error messages."""
+        return self.base_url
+
+    @property
     def host(self) -> str:
         """Host name of the base URL."""
         return urlsplit(self.base_url).hostname or ""

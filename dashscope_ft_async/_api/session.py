@@ -18,7 +18,7 @@ import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -35,9 +35,6 @@ from dashscope_ft_async.errors import (
     ConfigurationError,
 )
 from dashscope_ft_async.models.redact import redact, shown
-
-if TYPE_CHECKING:
-    from dashscope_ft_async._api.telling import Telling
 
 Ssl: TypeAlias = ssl_module.SSLContext | aiohttp.Fingerprint
 
@@ -76,10 +73,8 @@ class Session:
         proxy: str | None = None,
         ssl: Ssl | None = None,
         trace_configs: Sequence[aiohttp.TraceConfig] | None = None,
-        hooks: Telling | None = None,
     ) -> None:
         self._settings = settings
-        self._hooks = hooks
         self.closed = False
         """Whether `close` was called."""
         if borrowed is not None:
@@ -98,9 +93,14 @@ class Session:
         self._loop: asyncio.AbstractEventLoop | None = getattr(borrowed, "_loop", None)
         self._pid = os.getpid()
 
-    def __repr__(self) -> str:
+    @property
+    def shown_url(self) -> str:
+        """The base URL without anything that looks like a key, and whether the session is closed."""
         url = redact(self._masked(self._settings.base_url))  # some gateways want a key in the path
-        return f"<Session {url}{' closed' if self.closed else ''}>"
+        return f"{url}{' closed' if self.closed else ''}"
+
+    def __repr__(self) -> str:
+        return f"<Session {self.shown_url}>"
 
     def check_usable(self) -> None:
         """Raise `ClientClosedError` after closing, else what `check_home` raises."""
@@ -122,7 +122,7 @@ class Session:
         if self._pid != os.getpid():
             raise ConfigurationError("this client belongs to another process: make one after the fork.")
 
-    async def send(self, request: Request) -> Response:
+    async def send(self, request: Request, *, fresh: bool = False) -> Response:
         """One exchange: the whole answer, or an error; cancelling leaves no request in flight.
 
         Raises:
@@ -132,13 +132,11 @@ class Session:
         """
         self.check_usable()
         failure: APIError
-        began = 0.0 if self._hooks is None else asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(self._timeout):
                 response = await self._exchange(request)
         except asyncio.CancelledError as cancelled:
             # A time-out around us chains it, and the frames it went through hold the request's headers.
-            self._tell(request, began, None, "CancelledError")
             raise cancelled.with_traceback(None) from None
         except _TROUBLE as error:
             failure = self._told(error)
@@ -148,9 +146,7 @@ class Session:
                 raise
             failure = self._broken(error)
         else:
-            self._tell(request, began, response.status, None)
             return response
-        self._tell(request, began, None, type(failure).__name__)
         if self.closed:
             raise ClientClosedError("the client was closed during the request.")
         raise failure
@@ -165,20 +161,16 @@ class Session:
         """
         self.check_usable()
         failure: APIError
-        began = 0.0 if self._hooks is None else asyncio.get_running_loop().time()
         try:
             async with aclosing(self._pieces(request, silence)) as pieces:
                 async for piece in pieces:
                     yield piece
         except asyncio.CancelledError as cancelled:
-            self._tell(request, began, None, "CancelledError")
             raise cancelled.with_traceback(None) from None
         except _TROUBLE as error:
             failure = self._told(error)
         else:
-            self._tell(request, began, 200, None)
             return
-        self._tell(request, began, None, type(failure).__name__)
         if self.closed:
             raise ClientClosedError("the client was closed during the request.")
         raise failure
@@ -194,11 +186,6 @@ class Session:
             yield mask.end()
         finally:
             response.close()
-
-    def _tell(self, request: Request, began: float, status: int | None, error: str | None) -> None:
-        if self._hooks is not None:
-            seconds = asyncio.get_running_loop().time() - began
-            self._hooks.request(request, self._settings.base_url, seconds, status, error)
 
     async def _exchange(self, request: Request) -> Response:
         headers = _NOTHING if request.body is None else _JSON

@@ -1,121 +1,144 @@
-"""Pure: what is known of the account's list of jobs, and which of its pages are worth asking for.
+"""Pure: which list pages to request for the jobs that are due, and when the list cannot be used.
 
-A page is worth its request where it will show at least ten jobs that are due; and only while the list
-can be trusted: not refused, not stale, not dearer than it looked.
+Requests are what the service limits, so a plan has the fewest requests first and the fewest rows second. A
+page replaces the GETs of the due jobs on it by one request.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Sequence
+
+import attrs
 
 from dashscope_ft_async.errors import APIError
-from dashscope_ft_async.models import FineTuneJob, JobStatus
+from dashscope_ft_async.models.limits import (
+    LIST_REFUSED_PAUSE,
+    LIST_TROUBLE_PAUSE,
+    LONGEST_LIST_PAUSE,
+    PAGE_IS_WORTH,
+    PAGE_SIZES,
+    UNLISTED_PAUSE,
+)
 from dashscope_ft_async.policy import is_transient
 
-PAGE_SIZE = 100
-WORTH = 10
-"""Due jobs that a page must be expected to show."""
-_REFUSED_FOR = 3600.0
-_TROUBLED_FOR = 30.0
-_UNLISTED_FOR = 60.0
-_LONGEST = 3600.0
-_MOST_ENDS = 1000
-
-_ORDER = {
-    JobStatus.PENDING: 0,
-    JobStatus.QUEUING: 1,
-    JobStatus.RUNNING: 2,
-    JobStatus.CANCELING: 3,
-}
+NOT_FOUND = -1
+"""Rank of a job that was looked for on pages and not found."""
+_MANY = 200
+"""Due jobs from which on only the largest pages are considered: smaller ones could hardly cost less."""
 
 
-def is_backward(listed: FineTuneJob, known: FineTuneJob | None) -> bool:
-    """Whether the list tells an earlier part of a job's life than is known already."""
-    if known is None or listed.is_terminal:
-        return False
-    return _ORDER.get(listed.status, 9) < _ORDER.get(known.status, -1)
+@attrs.frozen
+class Plan:
+    """Pages of one size to request; none if single GETs cost less."""
+
+    page_size: int
+    pages: tuple[int, ...] = ()
+    """Numbers of the pages, counted from 1."""
 
 
-def unlisted_for(times: int) -> float:
-    """Seconds for which a job that was absent `times` times running is not looked for in the list."""
-    return min(_LONGEST, _UNLISTED_FOR * 2.0 ** (times - 1))
+def unlisted_pause(times: int) -> float:
+    """Seconds for which a job that was on no page `times` times in a row is not looked for in the list."""
+    return min(LONGEST_LIST_PAUSE, UNLISTED_PAUSE * 2.0 ** (times - 1))
 
 
-class Roster:
-    """The list's size and credit. Times are seconds on the caller's one clock.
+def best_plan(
+    ranks: Sequence[int | None],
+    total: int | None,
+    sizes: Collection[int],
+    read: Collection[int] = (),
+    read_before: Collection[int] = (),
+) -> Plan:
+    """The pages worth requesting for due jobs that were last seen at these ranks.
 
-    `given_up` is told the reason, each time the list loses its credit for longer than before.
+    A rank is `None` for a job that was not looked for yet, and `NOT_FOUND` for one that was on none of the
+    pages read so far. `total` is the length of the list, and `sizes` are the page sizes to choose from.
+    `read` has the numbers of the pages that this sweep has read, `read_before` those of any sweep; with
+    either of them, `sizes` has one size.
     """
+    largest = max(sizes)
+    if total is None:
+        worth = len(ranks) >= PAGE_IS_WORTH and not read
+        return Plan(largest, (1,) if worth else ())
+    known = [rank for rank in ranks if rank is not None and 0 <= rank < total]
+    not_found = ranks.count(NOT_FOUND)
+    new = len(ranks) - len(known) - not_found
+    best, best_cost = Plan(largest), (float(len(ranks)), 0)
+    for size in (largest,) if len(ranks) >= _MANY else sizes:
+        last_page = -(-total // size)
+        # A new job may be on any page that this sweep has not read, one not found only on unread pages.
+        on_any = new / max(1, last_page - len(read))
+        on_unread = not_found / max(1, last_page - len(read_before))
+        counts = Counter(rank // size + 1 for rank in known)
+        everywhere = on_any + on_unread >= PAGE_IS_WORTH
+        expected = {
+            page: counts[page] + on_any + (0 if page in read_before else on_unread)
+            for page in (range(1, last_page + 1) if everywhere else sorted(counts))
+            if page not in read
+        }
+        pages = tuple(page for page, jobs in expected.items() if jobs >= PAGE_IS_WORTH)
+        singles = len(ranks) - sum(expected[page] for page in pages)
+        cost = (len(pages) + singles, len(pages) * size)
+        if cost < best_cost:
+            best, best_cost = Plan(size, pages), cost
+    return best
 
-    def __init__(self, given_up: Callable[[str], None]) -> None:
-        self._given_up = given_up
-        self._size = PAGE_SIZE
+
+class ListPlanner:
+    """What is known about the list: its length, the page sizes it serves, and when it may be requested."""
+
+    def __init__(self) -> None:
         self._total: int | None = None
-        self._ends: dict[str, float] = {}
-        self._agreed: dict[str, object] = {}
+        self._served_size: int | None = None
         self._troubles = 0
+        self._read_at: dict[int, float] = {}
+        self._page_size = PAGE_SIZES[-1]
         self.off_until = float("-inf")
-        """The list is not asked before this time."""
+        """No page is requested before this time."""
+        self.reason: str | None = None
+        """Why not."""
 
-    def learned(self, page_size: int, total: int | None) -> None:
-        """A page came, and said how long the list is."""
-        self._size, self._total = max(1, page_size), total
-        self._troubles = 0
+    def plan(self, ranks: Sequence[int | None], read: Collection[int] = ()) -> Plan:
+        """The pages to request, those first that were read longest ago; `read` as in `best_plan`."""
+        sizes: Collection[int] = PAGE_SIZES
+        if read or NOT_FOUND in ranks:
+            sizes = (self._page_size,)
+        elif self._served_size is not None:
+            sizes = (self._served_size,)
+        plan = best_plan(ranks, self._total, sizes, read, self._read_at)
+        if plan.page_size != self._page_size:
+            self._page_size = plan.page_size
+            self._read_at.clear()
+        # A sweep that failed half way is followed by one that begins where it stopped.
+        stalest = sorted(plan.pages, key=lambda page: self._read_at.get(page, float("-inf")))
+        return Plan(plan.page_size, tuple(stalest))
 
-    @property
-    def last_page(self) -> int:
-        """Number of the last page, as far as is known; at least 1."""
-        return max(1, -(-(self._total or 0) // self._size))
+    def is_whole_list(self, read: Collection[int]) -> bool:
+        """Whether the pages read are all that there are."""
+        return self._total is not None and len(read) >= max(1, -(-self._total // self._page_size))
 
-    def worth(self, ranks: Iterable[int | None], asked: Collection[int] = ()) -> list[int]:
-        """The pages to ask for, beside those `asked` already, where due jobs were last seen at these
-        ranks (`None`: never)."""
-        places = list(ranks)
-        if self._total is None:
-            return [1] if len(places) >= WORTH and not asked else []
-        count = Counter(rank // self._size + 1 for rank in places if rank is not None)
-        last = self.last_page
-        # Those never seen are on none of the pages asked already.
-        elsewhere = places.count(None) / max(1, last - len(asked))
-        candidates = range(1, last + 1) if elsewhere >= WORTH else sorted(count)
-        return [
-            page
-            for page in candidates
-            if page <= last and page not in asked and count[page] + elsewhere >= WORTH
-        ]
+    def record_page(self, page_no: int, rows: int, echoed_size: int, total: int | None, now: float) -> int:
+        """Record a page that was requested in the planned size; returns the size that it really had."""
+        size = self._page_size
+        if echoed_size < size:
+            size = echoed_size
+        expected = size if total is None else min(size, total - (page_no - 1) * size)
+        if rows > size or (total is not None and 0 < rows < expected):
+            size = rows  # the service serves another size than it says
+        self._total, self._troubles = total, 0
+        self.reason = None
+        if size != self._page_size:
+            self._served_size = self._page_size = size
+            self._read_at.clear()
+        self._read_at[page_no] = now
+        return size
 
-    def failed(self, error: APIError, now: float) -> None:
-        """The list did not answer: do without it for a while; for long, where it was refused."""
+    def record_failure(self, error: APIError, now: float) -> None:
+        """Record that the list did not answer: it is not used for a time, for long if it was refused."""
         if is_transient(error):
             self._troubles += 1
-            pause = min(_LONGEST, _TROUBLED_FOR * 2.0 ** (self._troubles - 1))
+            pause = min(LONGEST_LIST_PAUSE, LIST_TROUBLE_PAUSE * 2.0 ** (self._troubles - 1))
         else:
-            pause = _REFUSED_FOR
-        self._turn_off(now + pause, f"{type(error).__name__}: {error}")
-
-    def ended(self, job_id: str, now: float) -> None:
-        """Remember an end, to hold the list against it."""
-        self._ends[job_id] = now
-        if len(self._ends) > _MOST_ENDS:
-            oldest = next(iter(self._ends))
-            del self._ends[oldest]
-            self._agreed.pop(oldest, None)
-
-    def may_contradict(self, job_id: str, mark: object, began: float) -> bool:
-        """Whether a page asked for at `began` should have known the end of this job, and its row with
-        this mark has not been read yet."""
-        return self._ends.get(job_id, float("inf")) < began and self._agreed.get(job_id) != mark
-
-    def agreed(self, job_id: str, mark: object) -> None:
-        """The row with this mark shows the job as ended."""
-        self._agreed[job_id] = mark
-
-    def distrust(self, job_id: str) -> None:
-        """The list contradicted the job's own answer: for this client it is given up."""
-        self._turn_off(float("inf"), f"it contradicts what the service says of job {job_id} itself")
-
-    def _turn_off(self, until: float, reason: str) -> None:
-        if until > self.off_until:
-            self.off_until = until
-            self._given_up(reason)
+            pause = LIST_REFUSED_PAUSE
+        self.off_until = max(self.off_until, now + pause)
+        self.reason = f"{type(error).__name__}: {error}"

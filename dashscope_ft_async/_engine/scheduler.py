@@ -1,483 +1,435 @@
-"""The one driver of all waits of a client.
+"""The one scheduler of all waits of a client.
 
-One heap of wake-up times, one timer, a few requests under way. A wait is a small object on the watch of
-its job, never a task; all waits of one job share its polls. The hub knows nothing of HTTP: it is given
-`fetch` and `fetch_page`, asks `next_step` what an answer means, the gate when requests may go out, and
-the roster whether a page of the list is cheaper. It decides nothing itself but order: jobs that a page
-showed as ended go first, then the oldest due.
+One heap of wake-up times, one timer, a bounded number of requests in flight. A wait is a small object on
+the watch of its job, never a task, and all waits of a job share its polls. The scheduler decides only the
+order of requests: `next_step` decides what an answer means, the gate when requests may go out, the sweeper
+whether list pages cost less than GETs.
 
-Long because a watch's life is one circle: cut in two, each half would write the other's state.
-
-A poll's life: the timer finds a watch due -> it queues -> a sweep of pages takes it along, or the gate
-has room and `fetch` is called -> `next_step` for each of its waits -> the next wake-up is pushed, or the
-wait's future is resolved.
+The way of one poll: the timer wakes a watch that is due (QUEUED); a sweep of pages may take it along
+(SWEEPING), else the gate allows its GET (POLLING); `next_step` decides for each wait; the watch sleeps
+until its next poll (ASLEEP), or the future of the wait is resolved. `watch.py` describes the stages.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections import deque
-from collections.abc import Awaitable, Callable
-from contextlib import aclosing
-from heapq import heapify, heappop, heappush
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Callable, Coroutine, Hashable
+from math import isfinite
+from typing import Any, Literal, TypeAlias
 
 import attrs
 
-from dashscope_ft_async._api.gate import Gate
-from dashscope_ft_async._api.journal import Journal
-from dashscope_ft_async._api.wire import Row, ScannedPage
-from dashscope_ft_async._engine.list_planner import WORTH, Roster, is_backward, unlisted_for
-from dashscope_ft_async._engine.lister import FetchPage, Lister
-from dashscope_ft_async._engine.watch import Wait, Watch
-from dashscope_ft_async.errors import (
-    APIResponseValidationError,
-    ClientClosedError,
-    ConfigurationError,
-)
+from dashscope_ft_async._api import calls
+from dashscope_ft_async._api.events import EventStream
+from dashscope_ft_async._api.runner import Runner, next_number
+from dashscope_ft_async._engine.stepper import Save, Stepper
+from dashscope_ft_async._engine.sweep import Meaning, Observation, Sweeper
+from dashscope_ft_async._engine.wait import Wait
+from dashscope_ft_async._engine.watch import Attempt, Stage, Watch, WatchTable
+from dashscope_ft_async.errors import APIError, APITimeoutError, ClientClosedError, RateLimitError
+from dashscope_ft_async.hooks import ListChanged
 from dashscope_ft_async.models import FineTuneJob, WatchState
-from dashscope_ft_async.policy import (
+from dashscope_ft_async.models.limits import (
+    FIRST_HEARTBEAT,
+    LAST_POLL,
+    PAGE_IS_WORTH,
+    PAGE_TIMEOUT,
+    PAGES_AT_ONCE,
+    PLAN_INTERVAL,
+    SLOWEST_HEARTBEAT,
     TIMER_SLACK,
-    Done,
-    Fail,
-    Outcome,
-    Sleep,
-    WaitPolicy,
-    WaitState,
-    gave_up,
-    next_step,
 )
+from dashscope_ft_async.models.stats import ClientStats
+from dashscope_ft_async.policy import Outcome, Snapshot, WaitPolicy, WaitState, gave_up, is_transient
 
-if TYPE_CHECKING:
-    from dashscope_ft_async._api.telling import Telling
-
-Fetch: TypeAlias = Callable[[str], Awaitable[FineTuneJob]]
-
-LAST_POLL = 2.0
-"""Seconds that the one poll at a wait's deadline may take."""
-OWN_LOOK = 300.0
-"""Seconds after which a job is asked for by itself, whatever pages say of it."""
-_NEXT_SCAN = 0.5
-_SLACK = TIMER_SLACK
+Coalesce: TypeAlias = bool | Literal["confirm"]
 
 
-class Hub:
+class Scheduler:
     """Drives the waits of one client, in one event loop.
 
-    `fetch` makes one attempt to get a job, `fetch_page` one to get a page of the list (`None`: the list is
-    not used); both raise our errors. `fetch` is never under way twice for one job. The list has a gate
-    of its own: where it is throttled, single polls go on. `save` tells where a wait stands, in times that
-    outlive the loop. `uniform` gives the random numbers in [0, 1) that jitter is made of. `hooks` want to
-    know of waits and changes.
+    `save` turns the state of a wait into a `WatchState`; `uniform` gives the random numbers in [0, 1) that
+    jitter is made of.
     """
 
     def __init__(
         self,
-        fetch: Fetch,
-        gate: Gate,
-        journal: Journal,
+        runner: Runner,
+        events: EventStream,
         *,
-        save: Callable[[Wait], WatchState],
-        fetch_page: FetchPage | None = None,
-        list_gate: Gate | None = None,
+        save: Save,
+        coalesce: Coalesce = True,
         uniform: Callable[[], float] = random.random,
-        hooks: Telling | None = None,
     ) -> None:
-        self._fetch = fetch
-        self._save = save
-        self._hooks = hooks
-        self._gate = gate
-        self._lister = fetch_page and Lister(fetch_page, list_gate or gate, gate, journal, uniform)
-        self._sweep: asyncio.Task[None] | None = None
-        self._next_scan = float("-inf")
-        self._journal = journal
+        self._runner = runner
+        self._events = events
+        self._stepper = Stepper(events, save)
         self._uniform = uniform
         self._loop = asyncio.get_running_loop()
-        self._watches: dict[str, Watch] = {}
-        self._heap: list[tuple[float, int, Watch]] = []
-        self._entries = 0
-        self._queue: deque[Watch] = deque()
-        self._to_confirm: deque[Watch] = deque()
-        self._polls: set[asyncio.Task[None]] = set()
+        self._gate = runner.gate
+        self._list_gate = runner.list_gate
+        self._table = WatchTable()
+        self._sweeper = Sweeper(self._table, confirm_all=coalesce == "confirm") if coalesce else None
         self._timer: asyncio.Handle | None = None
-        self._wakes_at = 0.0  # uvloop's handle for a time that is now does not know it
+        self._timer_at = 0.0  # uvloop's handle of a timer that is due now does not know its time
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._page_goes_first = False
+        self._plan_from = float("-inf")
+        self._new_watches = 0
+        self._heartbeat_at = float("inf")
+        self._heartbeat_gap = FIRST_HEARTBEAT
+        self._list_state = "unproven"
         self._closed = False
+        self._polls = 0
+        self._waits = 0
+        self._observations = 0
 
-    def __repr__(self) -> str:
-        left = max(0.0, self._wakes_at - self._loop.time())
-        wakes = "never" if self._timer is None else f"in {left:.3f} s"
-        return (
-            f"<Hub watches={len(self._watches)} heap={len(self._heap)} queued={len(self._queue)} "
-            f"polls={len(self._polls)} wakes={wakes} {self._gate!r}{' sweeping' if self._sweep else ''}>"
-        )
+    # --- waits ------------------------------------------------------------------------------------------
 
-    def wait(self, job_id: str, policy: WaitPolicy, begin: WaitState) -> Wait:
-        """A wait for the end of a job that goes on from `begin`; to be used in a ``with`` block.
+    def add(
+        self, key: Hashable, policy: WaitPolicy, begin: WaitState, attempt: Attempt | None = None
+    ) -> Wait:
+        """Begin a wait that goes on from `begin`; `remove` must follow.
 
-        The first poll is due at once; where another wait has just seen the job, that counts as it.
+        `key` is a job id, or another key together with the `attempt` that polls it. The first poll is due
+        at once; if another wait has just seen the job, that counts as the first.
         """
         if self._closed:
-            raise ClientClosedError("the client is closed.", job_id=job_id)
+            raise ClientClosedError("the client is closed.", job_id=str(key) if attempt is None else None)
         now = self._loop.time()
-        if not self._watches:
-            self._gate.forget_unreached()
-            self._journal.start(now)
-        watch = self._watches.get(job_id)
+        if not self._table.by_key:
+            self._gate.forget_misses()
+            self._heartbeat_gap = FIRST_HEARTBEAT
+            self._heartbeat_at = now + FIRST_HEARTBEAT
+        watch = self._table.by_key.get(key)
         if watch is None:
-            watch = self._watches[job_id] = Watch(job_id, now)
-            self._put_off_own_look(watch, now)
-        fresh_until = watch.seen_at + policy.poll.initial
-        known = watch.last_job if fresh_until > now else None
-        due = now if known is None else fresh_until
-        state = begin if known is None else attrs.evolve(begin, last_job=known, trouble=None)
-        wait = Wait(self.leave, self._save, watch, policy, state, now, due)
-        if known is not None:
-            wait.tell(known)
-        watch.waits.append(wait)
-        if watch.asleep:
+            watch = self._table.by_key[key] = Watch(key, attempt, now, 0.5 + 0.5 * self._uniform())
+            self._new_watches += 1
+        watch.started = min(watch.started, begin.started)
+        due, state = now, begin
+        if watch.last is not None and watch.seen_at + policy.poll.initial > now:
+            due = watch.seen_at + policy.poll.initial
+            state = attrs.evolve(begin, last=watch.last, trouble=None)
+        number = next_number() if self._events.has_hooks else 0
+        wait = Wait(key, policy, state, now, due, number)
+        if isinstance(state.last, FineTuneJob):
+            wait.put_change(state.last)
+        watch.add(wait)
+        self._waits += 1
+        if watch.stage is Stage.ASLEEP:
             watch.due = min(watch.due, due)
-        self._plan(watch)
+        soonest = due if wait.limit is None else min(due, wait.limit)
+        if not watch.entry or soonest < watch.wake:
+            self._table.wake_at(watch, soonest)
         self._arm()
-        if self._hooks is not None:
-            self._hooks.wait_started(wait)
+        self._stepper.emit_start(wait)
         return wait
 
-    def leave(self, wait: Wait) -> None:
-        """Give a wait up; with the last one of a job goes its poll under way."""
-        watch = wait.watch
-        if wait not in watch.waits:
+    def remove(self, wait: Wait) -> None:
+        """End a wait, whether its caller gives it up or it has ended; with the last one its watch ends."""
+        if wait.index < 0:
             return
-        watch.waits.remove(wait)
-        if not watch.waits:
-            watch.entry = 0
-            if self._watches.get(watch.job_id) is watch:
-                del self._watches[watch.job_id]
-            if watch.poll is not None:
-                watch.poll.cancel()
-        if not self._watches:
-            self._rest()
-        if self._hooks is not None:
-            self._hooks.wait_ended(wait, self._loop.time())
+        watch = self._table.by_key.get(wait.key)
+        if watch is not None:
+            watch.remove(wait)
+            if not watch.waits:
+                self._table.forget(watch)
+                if watch.task is not None and watch.task is not asyncio.current_task():
+                    watch.task.cancel()
+                if not self._table.by_key:
+                    self._rest()
+        wait.index = -1
+        self._waits -= 1
+        self._stepper.emit_end(wait, self._loop.time())
 
-    def next_look(self, job_id: str) -> float | None:
-        """Seconds until the job is due again, 0 while it is being looked at; `None` where nobody waits."""
-        watch = self._watches.get(job_id)
+    def saved(self, wait: Wait) -> WatchState:
+        """Where a wait for a job stands, to go on with it elsewhere."""
+        return self._stepper.saved(wait)
+
+    def next_poll(self, job_id: str) -> float | None:
+        """Seconds until the job is due, 0 while a request for it is made; `None` if nobody waits for it."""
+        watch = self._table.by_key.get(job_id)
         if watch is None:
             return None
-        return max(0.0, watch.due - self._loop.time()) if watch.asleep else 0.0
+        return max(0.0, watch.due - self._loop.time()) if watch.stage is Stage.ASLEEP else 0.0
+
+    def stats(self) -> ClientStats:
+        """What this scheduler and its runner are doing."""
+        state, reason = self._list_state_now()
+        rate = self._gate.rate
+        return ClientStats(
+            waits=self._waits,
+            jobs=len(self._table.by_key),
+            queued=len(self._table.queued) + len(self._table.to_confirm),
+            in_flight=self._polls + (0 if self._sweeper is None else self._sweeper.in_flight),
+            requests=self._runner.requests,
+            observations=self._observations,
+            window=self._gate.window,
+            rate=rate if isfinite(rate) else None,
+            list_state=state,
+            list_reason=reason,
+        )
 
     async def close(self) -> None:
-        """End every wait with `ClientClosedError` and every poll under way; then nothing is left."""
+        """End every wait with `ClientClosedError`, and every request in flight. Nothing is left running."""
         self._closed = True
         now = self._loop.time()
-        for watch in self._watches.values():
+        for watch in self._table.by_key.values():
             for wait in watch.waits:
-                wait.reject(gave_up(ClientClosedError, "the client was closed", wait.state, now))
-        self._watches.clear()
+                self._stepper.reject(
+                    wait, gave_up(ClientClosedError, "the client was closed", wait.state, now)
+                )
+        tasks = list(self._tasks)
         self._rest()
-        tasks = [*self._polls, *([] if self._sweep is None else [self._sweep])]
-        for task in tasks:
-            task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _rest(self) -> None:
-        """Nobody waits: drop what is left of those who did."""
-        self._heap.clear()
-        self._queue.clear()
-        self._to_confirm.clear()
-        if self._sweep is not None:
-            self._sweep.cancel()
+        """Stop what is left when nobody waits."""
+        self._table.clear()
+        if self._sweeper is not None:
+            self._sweeper.stop()
+        for task in self._tasks:
+            if task is not asyncio.current_task():
+                task.cancel()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    # --- the timer ----------------------------------------------------------------------------------
-
-    def _wake_at(self, watch: Watch, when: float) -> None:
-        """Look at this watch at `when`, and not at the time set before."""
-        if watch.entry and watch.wake == when:
-            return
-        self._entries += 1
-        watch.entry, watch.wake = self._entries, when
-        heappush(self._heap, (when, watch.entry, watch))
-        # Overtaken entries die at the top of the heap; too many of them are swept out together.
-        if len(self._heap) > 2 * len(self._watches) + 64:
-            self._heap = [item for item in self._heap if item[2].entry == item[1]]
-            heapify(self._heap)
+    # --- the timer --------------------------------------------------------------------------------------
 
     def _arm(self) -> None:
-        heap = self._heap
-        while heap and heap[0][2].entry != heap[0][1]:
-            heappop(heap)
-        when = heap[0][0] if heap else None
-        if (self._queue or self._to_confirm) and len(self._polls) < self._gate.window:
+        """Set the timer for the next watch that wakes up, or for the next request that the gate allows."""
+        table = self._table
+        when = table.next_wake()
+        if (table.queued or table.to_confirm) and self._polls < self._gate.window:
             when = self._gate.next_at if when is None else min(when, self._gate.next_at)
+        if self._has_room_for_page():
+            gates_open_at = max(self._gate.next_at, self._list_gate.next_at)
+            when = gates_open_at if when is None else min(when, gates_open_at)
         if self._timer is not None:
-            if self._wakes_at == when:
+            if self._timer_at == when:
                 return
             self._timer.cancel()
-        # What is due now comes on the next turn of the loop, so that a whole gather is one set.
+        # What is due now is done in the next iteration of the loop, so that a whole gather is one set.
         self._timer = None if when is None else self._loop.call_at(when, self._tick)
-        self._wakes_at = when or 0.0
+        self._timer_at = when or 0.0
 
     def _tick(self) -> None:
         self._timer = None
         now = self._loop.time()
-        while self._heap and self._heap[0][0] <= now + _SLACK:
-            _, entry, watch = heappop(self._heap)
-            if watch.entry == entry:
-                watch.entry = 0
-                self._look_at(watch, now)
-        if now >= self._journal.beat_at and self._watches:
-            self._journal.beat((watch.last_job for watch in self._watches.values()), now)
-        self._send()
-        self._arm()
+        try:
+            for watch, waits in self._table.wake(now):
+                for wait in waits:
+                    self._expire(watch, wait, now)
+                if watch.waits:
+                    self._table.plan(watch)
+            if now >= self._heartbeat_at:
+                self._beat(now)
+            self._send()
+        except Exception as error:  # noqa: BLE001 - the waits must go on
+            self._loop.call_exception_handler({"message": "the scheduler failed", "exception": error})
+        finally:
+            self._arm()
 
-    def _look_at(self, watch: Watch, now: float) -> None:
-        for wait in tuple(watch.waits):
-            if wait.limit is not None and wait.limit <= now + _SLACK:
-                self._run_out(wait, now)
-        if watch.asleep and watch.due <= now + _SLACK and watch.waits:
-            watch.queued = True
-            self._queue.append(watch)
-        self._plan(watch)
+    def _beat(self, now: float) -> None:
+        self._heartbeat_gap = min(SLOWEST_HEARTBEAT, 2 * self._heartbeat_gap)
+        self._heartbeat_at = now + self._heartbeat_gap
+        self._stepper.emit_heartbeat(self._table.by_key.values())
 
-    def _run_out(self, wait: Wait, now: float) -> None:
-        """The deadline is here: one last poll where it clipped a sleep, else the end."""
-        watch = wait.watch
-        if watch.listed is not None:
-            self._step(wait, watch.listed, now, 0.0)
-            return
-        clipped = watch.poll is None or wait.limit == wait.entered
-        if clipped and not wait.last_poll and self._gate.opens_at <= now + _SLACK:
+    def _expire(self, watch: Watch, wait: Wait, now: float) -> None:
+        """The deadline of a wait has come: one last poll if it cuts a sleep short, else the end."""
+        in_flight = watch.stage in (Stage.POLLING, Stage.CONFIRMING)
+        cuts_sleep = not in_flight or wait.limit == wait.began
+        shares = now - watch.last_poll_at < LAST_POLL and watch.seen_at >= watch.last_poll_at
+        gate_is_open = self._gate.opens_at <= now + TIMER_SLACK
+        if cuts_sleep and gate_is_open and not wait.last_poll and not shares:
             wait.last_poll = True
             wait.limit = now + LAST_POLL
-            watch.swept = False
-            watch.due = now
-        else:
-            self._step(wait, None, now, 0.0)
+            watch.note_limit(wait)
+            watch.last_poll_at = watch.due = now
+            if watch.stage in (Stage.ASLEEP, Stage.SWEEPING):
+                self._table.move(watch, Stage.QUEUED)
+            return
+        listed = watch.listed if watch.listed is not None and self._may_believe(watch.listed) else None
+        if self._stepper.step(wait, listed, now, 0.0, self._gate.contact):
+            self.remove(wait)
 
-    def _plan(self, watch: Watch) -> None:
-        """Set the next look: at the next poll, or when a wait runs out, whichever comes first."""
-        times = [wait.limit for wait in watch.waits if wait.limit is not None]
-        if watch.asleep and watch.waits:
-            times.append(watch.due)
-        if times:
-            self._wake_at(watch, min(times))
-
-    # --- polls --------------------------------------------------------------------------------------
+    # --- requests ---------------------------------------------------------------------------------------
 
     def _send(self) -> None:
-        """Start the requests that the gate has room for: confirmations, then the oldest due."""
-        now = self._loop.time()
-        if self._gate.opens_at > now + _SLACK:
-            self._do_without_confirmation(now)
+        """Start the requests that the gates allow. Polls and pages take turns, so that under a tight limit
+        neither holds the other up."""
+        gate, table, now = self._gate, self._table, self._loop.time()
+        if gate.opens_at > now + TIMER_SLACK:
             return
-        self._sweep_where_it_pays(now)
-        while len(self._polls) < self._gate.window and self._gate.next_at <= now + _SLACK:
-            if self._to_confirm:
-                watch = self._to_confirm.popleft()
-            elif self._queue:
-                watch = self._queue.popleft()
+        if table.queued and self._sweeper is not None:
+            self._begin_sweep(self._sweeper, now)
+        while gate.next_at <= now + TIMER_SLACK:
+            may_poll = self._polls < gate.window and bool(table.to_confirm or table.queued)
+            may_list = self._list_gate.next_at <= now + TIMER_SLACK and self._has_room_for_page()
+            if self._sweeper is not None and may_list and (self._page_goes_first or not may_poll):
+                self._page_goes_first = False
+                gate.sent(now)
+                self._list_gate.sent(now)
+                self._start(self._page(self._sweeper, self._sweeper.next_page(), now))
+            elif may_poll and (watch := table.next_request()) is not None:
+                self._page_goes_first = True
+                gate.sent(now)
+                self._polls += 1
+                self._start(self._poll(watch, now), watch)
             else:
                 return
-            if watch.queued and watch.waits:
-                watch.queued = False
-                watch.poll = self._loop.create_task(self._poll(watch))
-                watch.poll.add_done_callback(self._freed)
-                self._polls.add(watch.poll)
-                self._gate.sent(now)
 
-    async def _poll(self, watch: Watch) -> None:
-        began = self._loop.time()
-        outcome: FineTuneJob | Exception
-        try:
-            outcome = await self._fetch(watch.job_id)
-        except Exception as error:  # noqa: BLE001 - whatever it is belongs to those who wait for this job
-            outcome = error
-        watch.poll = None
-        self._settle(watch, outcome, began)
+    def _start(self, request: Coroutine[Any, Any, None], watch: Watch | None = None) -> None:
+        task = self._loop.create_task(request)
+        if task.done():  # an eager task may have finished already
+            return
+        if watch is not None:
+            watch.task = task
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    def _freed(self, poll: asyncio.Task[None]) -> None:
-        self._polls.discard(poll)
+    def _go_on(self) -> None:
+        """Use the room that a finished request has left."""
         if not self._closed:
             self._send()
             self._arm()
 
-    def _settle(self, watch: Watch, outcome: FineTuneJob | Exception, began: float) -> None:
-        """Tell everyone concerned what a poll brought, and plan what comes next."""
-        now, u = self._loop.time(), self._uniform()
-        gate = self._gate
+    async def _poll(self, watch: Watch, began: float) -> None:
+        outcome: Snapshot | BaseException
         try:
-            gate.saw(outcome, began=began, now=now, u=u)
-        except ConfigurationError as error:  # the user's wait strategy is broken
+            if watch.attempt is None:
+                outcome = await self._runner.attempt(calls.get_job(str(watch.key)))
+            else:
+                outcome = await watch.attempt()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the waits for this job receive it
             outcome = error
-        self._put_off_own_look(watch, began)
+        finally:
+            self._polls -= 1
+            watch.task = None
+        try:
+            self._settle(watch, outcome, began)
+        except Exception as error:  # noqa: BLE001 - no wait may hang because of a bug
+            for wait in tuple(watch.waits):
+                self._stepper.reject(wait, error)
+                self.remove(wait)
+        self._loop.call_soon(self._go_on)
+
+    def _settle(self, watch: Watch, outcome: Snapshot | BaseException, began: float) -> None:
+        """Use the outcome of a poll for every wait that it concerns."""
+        if watch.stage is Stage.ENDED:
+            return
+        now, u = self._loop.time(), self._uniform()
+        self._table.move(watch, Stage.ASLEEP)
+        watch.own_get_at = began
         if watch.listed is not None:
             outcome = self._confirmed(watch, outcome)
-        if isinstance(outcome, FineTuneJob):
-            self._note(watch, outcome, None, began, now)
-            if outcome.is_terminal and self._lister is not None:
-                self._lister.roster.ended(watch.job_id, now)
+        if not isinstance(outcome, BaseException):
+            self._record(watch, outcome, None, began, now)
+        elif watch.attempt is None:
+            self._stepper.emit_failure(watch, outcome, self._gate.opens_at - now)
+        # A service that was never reached concerns every wait, whichever of them made the attempts.
+        if self._gate.contact.misses >= watch.waits[0].policy.retry.attempts:
+            for each in tuple(self._table.by_key.values()):
+                self._advance(each, outcome, now, u)
         else:
-            self._journal.failed(watch.job_id, outcome, now, held=gate.opens_at - now)
-        # Where nobody was ever reached, it concerns every wait, whoever made the attempt.
-        for each in tuple(self._watches.values()) if gate.hopeless else (watch,):
-            self._tell(each, outcome, now, u)
+            self._advance(watch, outcome, now, u)
 
-    def _note(self, watch: Watch, job: FineTuneJob, mark: object, began: float, now: float) -> None:
-        first = watch.waits[0].state
-        self._journal.answered(job, watch.last_job, now, first.started, first.polls + 1)
-        if self._hooks is not None:
-            self._hooks.seen(job, watch.last_job, now - watch.seen_at)
-        watch.last_job, watch.seen_at, watch.mark = job, began, mark
+    def _record(self, watch: Watch, snapshot: Snapshot, mark: object, began: float, now: float) -> None:
+        self._observations += 1
+        self._stepper.record(watch, snapshot, mark, began, now)
+        if self._sweeper is not None and snapshot.is_terminal and isinstance(snapshot, FineTuneJob):
+            self._sweeper.remember_end(snapshot.job_id, now)
 
-    def _tell(self, watch: Watch, outcome: Outcome, now: float, u: float) -> None:
+    def _advance(self, watch: Watch, outcome: Outcome, now: float, u: float) -> None:
+        """Let every wait of a watch take its next step, and plan the next poll."""
         for wait in tuple(watch.waits):
-            self._step(wait, outcome, now, u)
-        watch.asleep_since = now
-        watch.due = min((wait.due for wait in watch.waits), default=now)
-        self._plan(watch)
+            if self._stepper.step(wait, outcome, now, u, self._gate.contact):
+                self.remove(wait)
+        if watch.waits and watch.stage is Stage.ASLEEP:
+            self._table.sleep(watch, now)
 
-    def _step(self, wait: Wait, outcome: Outcome, now: float, u: float) -> None:
-        if isinstance(outcome, FineTuneJob) and outcome.is_change_from(wait.state.last_job):
-            wait.tell(outcome)
-        unreached = self._gate.unreached
-        match next_step(wait.policy, wait.state, outcome, now=now, u=u, unreached=unreached):
-            case Sleep(seconds, state):
-                wait.state = state
-                wait.due = now + seconds
-                if self._hooks is not None and isinstance(outcome, BaseException):
-                    self._hooks.wait_failed(wait, outcome, seconds)
-            case Done(job):
-                wait.resolve(job)
-                self.leave(wait)
-            case Fail(error):
-                wait.reject(error)
-                self.leave(wait)
+    # --- list pages -------------------------------------------------------------------------------------
 
-    # --- pages --------------------------------------------------------------------------------------
-
-    def _sweep_where_it_pays(self, now: float) -> None:
-        """Leave what is due, and what soon will be, to a sweep of pages, if that is cheaper.
-
-        Without the look ahead, jitter would leave one job due at each instant and no page would pay.
-        """
-        lister = self._lister
-        if lister is None or self._sweep is not None or len(self._watches) < WORTH or not self._queue:
+    def _begin_sweep(self, sweeper: Sweeper, now: float) -> None:
+        watches = len(self._table.by_key)
+        if sweeper.active or watches < PAGE_IS_WORTH:
             return
-        # A look at every watch is not for every answer: with many watches it would cost more than polls.
-        if now < self._next_scan or not lister.usable(now + _SLACK):
+        if now < self._plan_from and self._new_watches < max(PAGE_IS_WORTH, watches // 10):
             return
-        self._next_scan = now + _NEXT_SCAN
-        soon = [watch for watch in self._watches.values() if self._may_be_swept(watch, now)]
-        if len(soon) < WORTH or not lister.roster.worth(watch.rank for watch in soon):
-            return
-        for watch in soon:
-            watch.queued, watch.swept = False, True
-        self._sweep = self._loop.create_task(self._swept(lister, soon))
-        self._sweep.add_done_callback(self._sweep_done)
+        if sweeper.is_usable(now) and self._list_gate.next_at <= now + TIMER_SLACK:
+            self._plan_from = now + PLAN_INTERVAL
+            self._new_watches = 0
+            sweeper.begin(now)
 
-    def _may_be_swept(self, watch: Watch, now: float) -> bool:
-        sleeping = watch.due - watch.asleep_since
-        return (
-            watch.poll is None
-            and watch.listed is None
-            and (watch.queued or watch.due - now <= sleeping / 2)
-            and watch.list_from <= now
-            and now + sleeping <= watch.own_look_by
-            and not any(wait.last_poll for wait in watch.waits)
-        )
+    def _has_room_for_page(self) -> bool:
+        sweeper = self._sweeper
+        if sweeper is None or not sweeper.has_page():
+            return False
+        return sweeper.in_flight < min(PAGES_AT_ONCE, self._list_gate.window)
 
-    def _put_off_own_look(self, watch: Watch, now: float) -> None:
-        # Spread, or a crowd that began together would look together.
-        watch.own_look_by = now + OWN_LOOK * (0.5 + 0.5 * self._uniform())
-
-    async def _swept(self, lister: Lister, due: list[Watch]) -> None:
-        """Tell every watched job on the pages that `due` are worth; the rest look after themselves."""
-        walk = lister.walk(lambda: [watch.rank for watch in due if watch.swept and watch.waits])
+    async def _page(self, sweeper: Sweeper, page_no: int, began: float) -> None:
+        clock = self._loop.time
         try:
-            async with aclosing(walk):
-                async for number, began, page in walk:
-                    self._read(lister.roster, page, number, began)
-        finally:
-            self._do_without_pages([watch for watch in due if watch.swept], absent=lister.walked_whole_list)
-
-    def _read(self, roster: Roster, page: ScannedPage, number: int, began: float) -> None:
-        now = self._loop.time()
-        for place, row in enumerate(page.rows):
-            watch = self._watches.get(row.job_id)
-            if watch is not None:
-                watch.rank = (number - 1) * page.page_size + place
-                self._read_row(watch, row, began, now)
-            elif roster.may_contradict(row.job_id, mark := row.mark(), began):
-                if _is_ended(row):
-                    roster.agreed(row.job_id, mark)
-                else:
-                    roster.distrust(row.job_id)
-        self._arm()
-
-    def _read_row(self, watch: Watch, row: Row, began: float, now: float) -> None:
-        if watch.poll is not None or watch.listed is not None or watch.seen_at >= began:
-            return  # its own answer is newer, or will be
-        mark = row.mark()
-        if watch.last_job is None or mark != watch.mark:
             try:
-                job = row.job()
-            except APIResponseValidationError:
-                return
-            if is_backward(job, watch.last_job):
-                return
-        else:
-            job = watch.last_job
-        watch.absent, watch.swept, watch.queued = 0, False, False
-        if job.is_terminal:
-            watch.listed, watch.queued = job, True
-            self._to_confirm.append(watch)
+                async with asyncio.timeout(PAGE_TIMEOUT):
+                    page = await self._runner.attempt(calls.list_page(page_no, sweeper.page_size))
+            except (APIError, TimeoutError) as error:
+                failure = (
+                    error if isinstance(error, APIError) else APITimeoutError("the list page was slow")
+                )
+                throttled = isinstance(failure, RateLimitError) and is_transient(failure)
+                sweeper.page_failed(page_no, failure, clock(), throttled=throttled)
+            else:
+                for seen in sweeper.page_arrived(page_no, page, began, clock()):
+                    self._apply(seen, began, clock())
+        except Exception as error:  # noqa: BLE001 - no failure of the list may cost a wait
+            sweeper.page_failed(
+                page_no, APIError(f"{type(error).__name__}: {error}"), clock(), throttled=False
+            )
+        sweeper.finish_or_go_on(clock())
+        self._emit_list_state()
+        self._loop.call_soon(self._go_on)
+
+    def _page_failed(self, sweeper: Sweeper, page_no: int, error: APIError) -> None:
+        throttled = isinstance(error, RateLimitError) and is_transient(error)
+        sweeper.page_failed(page_no, error, self._loop.time(), throttled=throttled)
+
+    def _apply(self, seen: Observation, began: float, now: float) -> None:
+        """Use what a page shows of a watched job."""
+        watch, job = seen.watch, seen.job
+        if watch.stage is Stage.ENDED:
             return
-        self._note(watch, job, mark, began, now)
-        self._tell(watch, job, now, self._uniform())
+        if seen.meaning is Meaning.UNCONFIRMED_END:
+            watch.listed = job
+            self._table.move(watch, Stage.CONFIRM_QUEUED)
+            self._table.plan(watch)
+            return
+        self._record(watch, job, watch.mark, began, now)
+        if watch.stage is not Stage.ASLEEP:
+            self._table.move(watch, Stage.ASLEEP)
+        self._advance(watch, job, now, self._uniform())
 
-    def _do_without_pages(self, left: list[Watch], *, absent: bool) -> None:
-        now = self._loop.time()
-        for watch in left:
-            watch.swept = False
-            if absent:
-                watch.absent += 1
-                watch.list_from = now + unlisted_for(watch.absent)
-            if watch.waits and self._watches.get(watch.job_id) is watch:
-                self._look_at(watch, now)
-
-    def _sweep_done(self, sweep: asyncio.Task[None]) -> None:
-        self._sweep = None
-        if not self._closed:
-            self._send()
-            self._arm()
-
-    # --- confirmations ------------------------------------------------------------------------------
-
-    def _confirmed(self, watch: Watch, outcome: FineTuneJob | Exception) -> FineTuneJob | Exception:
-        """What to tell of a job that a page showed as ended, now that it was asked for by itself."""
+    def _confirmed(self, watch: Watch, outcome: Snapshot | BaseException) -> Snapshot | BaseException:
+        """The outcome of the GET that confirms a terminal row, or the row if the GET failed and the list is
+        proven."""
         listed, watch.listed = watch.listed, None
-        if isinstance(outcome, FineTuneJob):
-            if not outcome.is_terminal and self._lister is not None:
-                self._lister.roster.distrust(watch.job_id)
+        if listed is None or self._sweeper is None:
             return outcome
-        return outcome if listed is None else listed
+        if isinstance(outcome, FineTuneJob):
+            self._sweeper.trust.record_end(listed, outcome)
+            self._emit_list_state()
+        return listed if isinstance(outcome, BaseException) and self._may_believe(listed) else outcome
 
-    def _do_without_confirmation(self, now: float) -> None:
-        """The gate is closed: what the page showed is the answer."""
-        while self._to_confirm:
-            watch = self._to_confirm.popleft()
-            listed, watch.listed, watch.queued = watch.listed, None, False
-            if listed is not None and watch.waits:
-                self._note(watch, listed, None, now, now)
-                self._tell(watch, listed, now, 0.0)
+    def _may_believe(self, listed: FineTuneJob) -> bool:
+        return self._sweeper is not None and self._sweeper.trust.is_complete(listed)
 
+    def _emit_list_state(self) -> None:
+        state, reason = self._list_state_now()
+        if state != self._list_state:
+            self._list_state = state
+            self._events.emit(ListChanged(state=state, reason=reason))
 
-def _is_ended(row: Row) -> bool:
-    try:
-        return row.job().is_terminal
-    except APIResponseValidationError:
-        return True
+    def _list_state_now(self) -> tuple[str, str | None]:
+        return ("off", None) if self._sweeper is None else self._sweeper.state(self._loop.time())

@@ -1,183 +1,286 @@
-"""What the hub keeps: a job under watch, and the waits for its end. No I/O, no clock."""
+"""The scheduler's records: a watch for each job, its stage, and the table of all watches.
+
+A watch is in exactly one stage. `TRANSITIONS` has every legal change, and `WatchTable.move` is the only
+function that makes one:
+
+- ASLEEP: nothing is done until `due`; the watch has one live entry in the scheduler's heap.
+- QUEUED: due, and waiting for the gate to allow its GET.
+- POLLING: its GET is in flight.
+- SWEEPING: a sweep of list pages is expected to show it.
+- CONFIRM_QUEUED: a page showed its end, which a GET must confirm; it goes before the QUEUED ones.
+- CONFIRMING: that GET is in flight.
+- ENDED: nobody waits for it any more; the scheduler has forgotten it.
+
+Invariants: a watch that is not ENDED has a wait; only POLLING and CONFIRMING have a task; `listed` is set
+in CONFIRM_QUEUED and CONFIRMING only.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
-from typing import Self
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable, Mapping
+from enum import Enum
+from heapq import heapify, heappop, heappush
+from typing import TypeAlias
 
-from dashscope_ft_async.errors import DashScopeFTError, WaitError
-from dashscope_ft_async.models import FineTuneJob, WatchState
-from dashscope_ft_async.policy import WaitPolicy, WaitState
+from dashscope_ft_async._engine.wait import Wait
+from dashscope_ft_async.models import FineTuneJob
+from dashscope_ft_async.models.limits import TIMER_SLACK
+from dashscope_ft_async.policy import Snapshot
+
+Attempt: TypeAlias = Callable[[], Awaitable[Snapshot]]
+"""One request for the newest snapshot; raises our errors."""
 
 
-class Wait:
-    """One caller's interest in a job: made by `Hub.wait`, given up by leaving its ``with`` block."""
+class Stage(Enum):
+    """What is being done about a watch."""
 
-    __slots__ = (
-        "_leave",
-        "_news",
-        "_save",
-        "_unread",
-        "due",
-        "ended",
-        "entered",
-        "last_poll",
-        "limit",
-        "number",
-        "policy",
-        "state",
-        "watch",
-    )
+    ASLEEP = "asleep"
+    QUEUED = "queued"
+    POLLING = "polling"
+    SWEEPING = "sweeping"
+    CONFIRM_QUEUED = "queued for its confirmation"
+    CONFIRMING = "confirming"
+    ENDED = "ended"
 
-    def __init__(
-        self,
-        leave: Callable[[Wait], None],
-        save: Callable[[Wait], WatchState],
-        watch: Watch,
-        policy: WaitPolicy,
-        state: WaitState,
-        entered: float,
-        due: float,
-    ) -> None:
-        self._leave = leave
-        self._save = save
-        self.watch = watch
-        self.policy = policy
-        self.state = state
-        self.entered = entered
-        """When the hub took it in; a resumed wait began before."""
-        self.due = due
-        self.limit = None if state.deadline is None else max(state.deadline, entered)
-        """When the timer must see to this wait even if no poll is due."""
-        self.last_poll = False
-        """Whether the poll granted at the deadline was used."""
-        self.ended: asyncio.Future[FineTuneJob] = asyncio.get_running_loop().create_future()
-        """Resolved once, with the terminal job or the error that ends this wait."""
-        self.number = 0
-        """What hooks know it by."""
-        self._unread: FineTuneJob | None = None
-        self._news: asyncio.Future[None] | None = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.leave()
-
-    def leave(self) -> None:
-        """Give it up; a wait that has ended may be left as well."""
-        self._leave(self)
-
-    @property
-    def last_job(self) -> FineTuneJob | None:
-        """The newest snapshot, the terminal one included."""
-        ended = self.ended
-        if ended.done() and not ended.cancelled() and ended.exception() is None:
-            return ended.result()
-        return self.state.last_job
-
-    def saved(self) -> WatchState:
-        """Where it stands, to go on with it elsewhere."""
-        return self._save(self)
-
-    async def changes(self) -> AsyncGenerator[FineTuneJob, None]:
-        """The first snapshot, every change and the terminal one; unseen ones give way to the newest.
-
-        Raises what ends the wait badly.
-        """
-        while True:
-            while self._unread is not None:
-                job, self._unread = self._unread, None
-                yield job
-            if self.ended.done():
-                self.ended.result()
-                return
-            self._news = asyncio.get_running_loop().create_future()
-            await self._news
-
-    def tell(self, job: FineTuneJob) -> None:
-        """Note a change for `changes`."""
-        self._unread = job
-        self._wake()
-
-    def resolve(self, job: FineTuneJob) -> None:
-        """End well."""
-        if not self.ended.done():
-            self.ended.set_result(job)
-        self._wake()
-
-    def reject(self, error: BaseException) -> None:
-        """End badly."""
-        if isinstance(error, DashScopeFTError):
-            error.job_id = self.watch.job_id
-        if isinstance(error, WaitError):
-            error.state = self.saved()
-        if not self.ended.done():
-            self.ended.set_exception(error)
-            self.ended.exception()  # a caller who is in a slow callback owes asyncio no look at it
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._news is not None and not self._news.done():
-            self._news.set_result(None)
+TRANSITIONS: Mapping[Stage, frozenset[Stage]] = {
+    Stage.ASLEEP: frozenset({Stage.QUEUED, Stage.SWEEPING, Stage.CONFIRM_QUEUED, Stage.ENDED}),
+    Stage.QUEUED: frozenset(
+        {Stage.POLLING, Stage.SWEEPING, Stage.CONFIRM_QUEUED, Stage.ASLEEP, Stage.ENDED}
+    ),
+    Stage.POLLING: frozenset({Stage.ASLEEP, Stage.ENDED}),
+    Stage.SWEEPING: frozenset({Stage.QUEUED, Stage.CONFIRM_QUEUED, Stage.ASLEEP, Stage.ENDED}),
+    Stage.CONFIRM_QUEUED: frozenset({Stage.CONFIRMING, Stage.ENDED}),
+    Stage.CONFIRMING: frozenset({Stage.ASLEEP, Stage.ENDED}),
+    Stage.ENDED: frozenset(),
+}
 
 
 class Watch:
-    """One job under watch, and everyone who waits for it."""
+    """One job, or something else that is polled, and all waits for it. They share its polls."""
 
     __slots__ = (
+        "_limits",
         "absent",
         "asleep_since",
+        "attempt",
         "due",
         "entry",
-        "job_id",
-        "last_job",
+        "key",
+        "last",
+        "last_poll_at",
         "list_from",
         "listed",
         "mark",
-        "own_look_by",
-        "poll",
-        "queued",
+        "own_get_at",
+        "own_get_spread",
         "rank",
         "seen_at",
-        "swept",
+        "stage",
+        "started",
+        "task",
         "waits",
         "wake",
     )
 
-    def __init__(self, job_id: str, now: float) -> None:
-        self.job_id = job_id
+    def __init__(self, key: Hashable, attempt: Attempt | None, now: float, spread: float) -> None:
+        self.key = key
+        """The job id, or another key for what is no job."""
+        self.attempt = attempt
+        """How it is polled; `None` for a job, which the runner gets and which list pages may show."""
         self.waits: list[Wait] = []
+        self._limits: list[tuple[float, int, Wait]] | None = None
+        self.stage = Stage.ASLEEP
+        self.started = now
+        """When the oldest wait for it began, in its earlier processes too."""
         self.asleep_since = now
         """When the sleep until `due` began."""
         self.due = float("inf")
-        """When the next poll is due; the earliest of its waits' times."""
-        self.queued = False
-        self.swept = False
-        """Whether pages are being asked for that should show it."""
-        self.poll: asyncio.Task[None] | None = None
+        """When the next poll is due: the earliest of its waits' times."""
         self.entry = 0
-        """Number of the live heap entry, 0 for none; all others of this watch are stale."""
+        """Number of its live heap entry, 0 for none. Its other entries are stale."""
         self.wake = 0.0
         """Time of the live heap entry."""
-        self.last_job: FineTuneJob | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.last: Snapshot | None = None
+        """The newest snapshot."""
         self.seen_at = float("-inf")
-        """When the request that brought `last_job` was sent."""
-        self.own_look_by = now
-        """When it is to be asked for by itself at the latest, whatever pages say of it."""
+        """When the request that brought `last` was sent."""
+        self.last_poll_at = float("-inf")
+        """When the last poll at a deadline was sent."""
+        self.own_get_at = now
+        """When its last GET was sent."""
+        self.own_get_spread = spread
+        """0.5 to 1: the share of the longest time between two GETs that this watch uses. Different shares
+        keep jobs that began together from being fetched together."""
         self.listed: FineTuneJob | None = None
-        """The terminal snapshot a page showed, until a GET has confirmed it."""
+        """The terminal row that awaits its confirmation."""
         self.mark: object = None
-        """What the last row of it looked like, before it was structured."""
+        """The raw values of the last row, to recognise an unchanged one."""
         self.rank: int | None = None
-        """Where in the list it was seen last."""
+        """Its place in the list when a page showed it last, counted from 0 (`list_planner.best_plan`)."""
         self.absent = 0
-        """How often running it was in no page."""
+        """How often in a row it was on no page."""
         self.list_from = float("-inf")
         """It is not looked for in the list before this time."""
 
+    def add(self, wait: Wait) -> None:
+        """Take a wait in."""
+        wait.index = len(self.waits)
+        self.waits.append(wait)
+        if len(self.waits) == 2 or (self._limits is None and len(self.waits) > 1):
+            self._limits = [(each.limit, each.index, each) for each in self.waits if each.limit is not None]
+            heapify(self._limits)
+        elif self._limits is not None:
+            self.note_limit(wait)
+
+    def remove(self, wait: Wait) -> None:
+        """Let a wait go, in constant time."""
+        last = self.waits.pop()
+        if last is not wait:
+            self.waits[wait.index] = last
+            last.index = wait.index
+        wait.index = -1
+
+    def note_limit(self, wait: Wait) -> None:
+        """Record that the limit of a wait is new."""
+        if self._limits is not None and wait.limit is not None:
+            heappush(self._limits, (wait.limit, id(wait), wait))
+
+    def next_limit(self) -> float | None:
+        """The earliest limit of its waits."""
+        limits = self._limits
+        if limits is None:
+            return self.waits[0].limit if self.waits else None
+        while limits and (limits[0][2].index < 0 or limits[0][2].limit != limits[0][0]):
+            heappop(limits)
+        return limits[0][0] if limits else None
+
+    def pop_expired(self, until: float) -> list[Wait]:
+        """The waits whose limit is not after `until`."""
+        if self._limits is None:
+            return [wait for wait in self.waits if wait.limit is not None and wait.limit <= until]
+        expired: list[Wait] = []
+        while (limit := self.next_limit()) is not None and limit <= until:
+            expired.append(heappop(self._limits)[2])
+        return expired
+
+
+class WatchTable:
+    """All watches of a client: by key, by stage, and by the time of their next wake-up."""
+
+    def __init__(self) -> None:
+        self.by_key: dict[Hashable, Watch] = {}
+        self.queued: OrderedDict[Watch, None] = OrderedDict()
+        self.to_confirm: OrderedDict[Watch, None] = OrderedDict()
+        self.sweeping: OrderedDict[Watch, None] = OrderedDict()
+        self._members = {
+            Stage.QUEUED: self.queued,
+            Stage.CONFIRM_QUEUED: self.to_confirm,
+            Stage.SWEEPING: self.sweeping,
+        }
+        self._heap: list[tuple[float, int, Watch]] = []
+        self._entries = 0
+
     @property
-    def asleep(self) -> bool:
-        """Whether nothing is being done about it."""
-        return self.poll is None and not self.queued and not self.swept
+    def entries(self) -> int:
+        """Entries of the heap, stale ones included."""
+        return len(self._heap)
+
+    def move(self, watch: Watch, to: Stage) -> None:
+        """Change the stage of a watch.
+
+        Raises:
+            ValueError: the transition is not one of `TRANSITIONS`, which is a bug.
+        """
+        stage = watch.stage
+        if to not in TRANSITIONS[stage]:
+            raise ValueError(f"a watch cannot go from {stage.name} to {to.name}")
+        members = self._members
+        if stage in members:
+            members[stage].pop(watch, None)
+        if to in members:
+            members[to][watch] = None
+        watch.stage = to
+
+    def forget(self, watch: Watch) -> None:
+        """Drop a watch that nobody waits for."""
+        self.move(watch, Stage.ENDED)
+        watch.entry = 0
+        if self.by_key.get(watch.key) is watch:
+            del self.by_key[watch.key]
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self.by_key.clear()
+        self._heap.clear()
+        for members in self._members.values():
+            members.clear()
+
+    def next_request(self) -> Watch | None:
+        """The watch whose GET goes out next, moved to POLLING or CONFIRMING: confirmations first, then the
+        oldest due."""
+        if self.to_confirm:
+            watch = next(iter(self.to_confirm))
+            self.move(watch, Stage.CONFIRMING)
+        elif self.queued:
+            watch = next(iter(self.queued))
+            self.move(watch, Stage.POLLING)
+        else:
+            return None
+        return watch
+
+    def sleep(self, watch: Watch, now: float) -> None:
+        """Let a watch sleep until the earliest of its waits is due."""
+        if watch.stage is not Stage.ASLEEP:
+            self.move(watch, Stage.ASLEEP)
+        watch.asleep_since = now
+        watch.due = min(wait.due for wait in watch.waits)
+        self.plan(watch)
+
+    def plan(self, watch: Watch) -> None:
+        """Wake a watch when it is due or at the next limit of its waits, whichever is first."""
+        limit = watch.next_limit()
+        if watch.stage is Stage.ASLEEP:
+            self.wake_at(watch, watch.due if limit is None else min(limit, watch.due))
+        elif limit is not None:
+            self.wake_at(watch, limit)
+
+    def wake_at(self, watch: Watch, when: float) -> None:
+        """Give a watch a heap entry for `when`; its earlier entry becomes stale."""
+        if watch.entry and watch.wake == when:
+            return
+        self._entries += 1
+        watch.entry, watch.wake = self._entries, when
+        heappush(self._heap, (when, watch.entry, watch))
+        # Stale entries are dropped at the top of the heap; if there are too many, all at once.
+        if len(self._heap) > 2 * len(self.by_key) + 64:
+            self._heap = [item for item in self._heap if item[2].entry == item[1]]
+            heapify(self._heap)
+
+    def next_wake(self) -> float | None:
+        """When the first watch wakes up."""
+        heap = self._heap
+        while heap and heap[0][2].entry != heap[0][1]:
+            heappop(heap)
+        return heap[0][0] if heap else None
+
+    def wake(self, now: float) -> list[tuple[Watch, list[Wait]]]:
+        """Queue the watches that are due. Return those that have waits whose limit has come, with these."""
+        until = now + TIMER_SLACK
+        expired: list[tuple[Watch, list[Wait]]] = []
+        heap = self._heap
+        while heap and heap[0][0] <= until:
+            _, entry, watch = heappop(heap)
+            if watch.entry != entry:
+                continue
+            watch.entry = 0
+            if watch.stage is Stage.ASLEEP and watch.due <= until:
+                self.move(watch, Stage.QUEUED)
+            if waits := watch.pop_expired(until):
+                expired.append((watch, waits))
+            else:
+                self.plan(watch)
+        return expired

@@ -1,36 +1,35 @@
-"""`FineTuneClient`, the front desk: it composes the floors below and decides nothing itself.
-
-Its methods live in wings, one per concern, over the one core they share.
-"""
+"""`FineTuneClient`, the public client. The modules of this package have its methods, by subject."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import isfinite
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from dashscope_ft_async._api.config import Secret, settings
+from dashscope_ft_async._api.events import EventStream
 from dashscope_ft_async._api.session import Session, Ssl
 from dashscope_ft_async._api.version import __version__
+from dashscope_ft_async._engine.scheduler import Coalesce
 from dashscope_ft_async.client.checkpoints import Checkpoints
-from dashscope_ft_async.client.crowds import Crowds
 from dashscope_ft_async.client.jobs import Jobs
 from dashscope_ft_async.client.logs import Logs
+from dashscope_ft_async.client.many import ManyWaits
 from dashscope_ft_async.client.waits import Waiting, Waits
 from dashscope_ft_async.errors import ConfigurationError
+from dashscope_ft_async.hooks import Hook
 from dashscope_ft_async.models.checks import checked, is_number
+from dashscope_ft_async.models.stats import ClientStats
 from dashscope_ft_async.policy import PollPolicy, RetryPolicy, WaitPolicy
 
 if TYPE_CHECKING:
     import aiohttp
 
-    from dashscope_ft_async._api.telling import Telling
-    from dashscope_ft_async.hooks import Hook
-
 __all__ = ["FineTuneClient", "Waiting"]
 
 
-class FineTuneClient(Jobs, Waits, Crowds, Logs, Checkpoints):
-    """An asyncio client of the fine-tuning API (``/api/v1/fine-tunes``) that waits well.
+class FineTuneClient(Jobs, Waits, ManyWaits, Logs, Checkpoints):
+    """An asyncio client of the fine-tuning API (``/api/v1/fine-tunes``).
 
     Use it as ``async with FineTuneClient() as client``, or call `close`. It belongs to the event loop
     and the process that first use it; every job id may also be a `FineTuneJob`.
@@ -47,20 +46,21 @@ class FineTuneClient(Jobs, Waits, Crowds, Logs, Checkpoints):
             one region only.
         workspace: Sent as ``X-DashScope-WorkSpace``; else ``DASHSCOPE_WORKSPACE`` or
             ``DASHSCOPE_WORKSPACE_ID``.
-        session: An aiohttp session to borrow. It is never closed here.
+        session: An aiohttp session to borrow. The client never closes it.
         timeout: Seconds for one request, headers and body together.
-        retry: How failed requests are tried again.
-        poll: How often waits ask; each wait may have its own.
-        coalesce: Whether waits may be answered by pages of the list, where a page costs less than its
-            jobs one by one. Nothing else changes.
-        max_rate: Most requests per second that waits may make, all together. By default what the
-            service's refusals teach.
-        proxy: URL of an HTTP proxy. Proxy variables and netrc files are not read.
+        retry: How failed requests are retried.
+        poll: How often waits poll; each wait may have its own.
+        coalesce: Whether waits may read list pages, which cost fewer requests than single GETs. ``True``:
+            once the list is proven, a complete row is the answer. ``"confirm"``: every end that a page
+            shows is confirmed by a GET. ``False``: single GETs only.
+        max_rate: Largest number of requests per second that all waits together may make. By default the
+            client learns the limit from 429 answers.
+        proxy: URL of an HTTP proxy. Environment variables for proxies and netrc files are not read.
         ssl: An `ssl.SSLContext` (for a private CA) or an `aiohttp.Fingerprint`. Verification cannot be
             switched off.
-        trace_configs: aiohttp tracing; it sees the request headers and so the key.
-        hooks: Told of requests, retries, throttling, changes and waits: callables that take one event of
-            `dashscope_ft_async.hooks`.
+        trace_configs: aiohttp tracing; it sees the request headers, and so the key.
+        hooks: Callables that take one event of `dashscope_ft_async.hooks`: requests, retries, throttling,
+            changes and waits.
         allow_insecure_http: Allow plain ``http://`` to hosts other than this machine.
 
     Raises:
@@ -78,7 +78,7 @@ class FineTuneClient(Jobs, Waits, Crowds, Logs, Checkpoints):
         timeout: float = 30.0,
         retry: RetryPolicy | None = None,
         poll: PollPolicy | None = None,
-        coalesce: bool = True,
+        coalesce: Coalesce = True,
         max_rate: float | None = None,
         proxy: str | None = None,
         ssl: Ssl | None = None,
@@ -86,7 +86,7 @@ class FineTuneClient(Jobs, Waits, Crowds, Logs, Checkpoints):
         hooks: Iterable[Hook] = (),
         allow_insecure_http: bool = False,
     ) -> None:
-        # What is raised from here on keeps this frame, and whoever logs it may log the frame's variables.
+        # An exception keeps this frame, and a program that logs it may log the frame's variables.
         secret = None if api_key is None else Secret(api_key)
         del api_key
         given = {"proxy": proxy, "ssl": ssl, "trace_configs": trace_configs}
@@ -104,7 +104,9 @@ class FineTuneClient(Jobs, Waits, Crowds, Logs, Checkpoints):
             checked(retry or RetryPolicy(), RetryPolicy, "retry"),
             timeout,
         )
-        told = _telling(hooks)
+        if coalesce not in (True, False, "confirm"):
+            raise ConfigurationError(f"coalesce must be True, False or 'confirm', not {coalesce!r}.")
+        events = EventStream(hooks)
         where = settings(
             api_key=secret,
             base_url=base_url,
@@ -120,27 +122,27 @@ class FineTuneClient(Jobs, Waits, Crowds, Logs, Checkpoints):
             proxy=proxy,
             ssl=ssl,
             trace_configs=trace_configs,
-            hooks=told,
         )
-        super().__init__(where, connection, policy, coalesce=bool(coalesce), max_rate=max_rate, hooks=told)
+        super().__init__(where, connection, policy, events, coalesce=coalesce, max_rate=max_rate)
 
     def __repr__(self) -> str:
-        if not hasattr(self, "_hub"):  # refused, and shown as a variable of a traceback
+        if not hasattr(self, "_runner"):  # __init__ raised, and a traceback shows its variables
             return "<FineTuneClient not made>"
-        return f"<FineTuneClient {self._session!r} {self._hub!r}>"
+        stats = self.stats()
+        return f"<FineTuneClient {self._session.shown_url} waits={stats.waits} requests={stats.requests}>"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a FineTuneClient cannot be pickled: make one in each process.")
 
     @property
     def base_url(self) -> str:
-        """Where it asks, ``/api/v1`` included; as in a `WatchState`."""
-        return self._where.base_url
+        """The URL of the service, ``/api/v1`` included; as in a `WatchState`."""
+        return self._settings.base_url
 
     @property
     def workspace(self) -> str | None:
-        """The workspace it asks for, or `None`; as in a `WatchState`."""
-        return self._where.workspace
+        """The workspace of its requests, or `None`; as in a `WatchState`."""
+        return self._settings.workspace
 
     @property
     def closed(self) -> bool:
@@ -154,24 +156,36 @@ class FineTuneClient(Jobs, Waits, Crowds, Logs, Checkpoints):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    def stats(self) -> ClientStats:
+        """What the client is doing at this moment, and has done so far."""
+        if self._made_scheduler is not None:
+            return self._made_scheduler.stats()
+        gate = self._runner.gate
+        return ClientStats(
+            waits=0,
+            jobs=0,
+            queued=0,
+            in_flight=0,
+            requests=self._runner.requests,
+            observations=0,
+            window=gate.window,
+            rate=gate.rate if isfinite(gate.rate) else None,
+            list_state="unproven" if self._coalesce else "off",
+            list_reason=None,
+        )
+
     async def close(self) -> None:
         """End every wait with `ClientClosedError` and close the connections; nothing is left running.
 
-        A borrowed session stays open. May be called again.
+        A borrowed session stays open. May be called again. If it is cancelled, the connections are closed
+        all the same.
 
         Raises:
             ConfigurationError: called from another event loop or process than the client's.
         """
         self._session.check_home()
-        if self._hub is not None:
-            await self._hub.close()
-        await self._session.close()
-        self._closing.set()
-
-
-def _telling(hooks: Iterable[Hook]) -> Telling | None:
-    if hooks == () or hooks == []:
-        return None
-    from dashscope_ft_async._api.telling import Telling
-
-    return Telling(hooks)
+        try:
+            if self._made_scheduler is not None:
+                await self._made_scheduler.close()
+        finally:
+            await self._session.close()

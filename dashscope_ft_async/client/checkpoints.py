@@ -1,34 +1,17 @@
-"""What a job saves: its checkpoints, the export of one as a model, and its validation samples."""
+"""Checkpoints of a job, the export of one as a model, and validation samples."""
 
 from __future__ import annotations
 
 import asyncio
-import random
 
 import attrs
 
-from dashscope_ft_async._api.wire import (
-    Request,
-    checkpoint_of,
-    checkpoints_request,
-    decode_checkpoints,
-    decode_exported,
-    decode_validation_page,
-    decode_validation_results,
-    export_request,
-    job_id_of,
-    validation_details_request,
-    validation_results_request,
-)
-from dashscope_ft_async.client.core import DAY, Core
-from dashscope_ft_async.errors import (
-    APIError,
-    CheckpointError,
-    OutageError,
-    RateLimitError,
-    WaitError,
-    WaitTimeoutError,
-)
+from dashscope_ft_async._api import calls
+from dashscope_ft_async._api.wire import checkpoint_of as checkpoint_name
+from dashscope_ft_async._api.wire import job_id_of
+from dashscope_ft_async._engine.poll_until import poll_until
+from dashscope_ft_async.client.base import ClientBase, deadline_after
+from dashscope_ft_async.errors import APIError, CheckpointError, WaitError
 from dashscope_ft_async.models import (
     Checkpoint,
     CheckpointStatus,
@@ -36,14 +19,25 @@ from dashscope_ft_async.models import (
     ValidationPage,
     ValidationResult,
 )
-from dashscope_ft_async.models.checks import check_timeout
-from dashscope_ft_async.policy import PollPolicy, is_transient, maybe_done, was_refused
+from dashscope_ft_async.models.checks import Timeout, timeout_seconds
+from dashscope_ft_async.models.limits import DAY
+from dashscope_ft_async.policy import PollPolicy, WaitState, may_have_effect
 
 _BEGUN = (CheckpointStatus.PROCESSING, CheckpointStatus.SUCCEEDED)
 
 
-class Checkpoints(Core):
-    """Checkpoints of a job, and what can be made of them."""
+@attrs.frozen
+class _Request:
+    """What became of a request to export."""
+
+    is_terminal: bool
+    """Whether it was accepted, or cannot be sent again."""
+    lost: APIError | None = None
+    """The failure, if its answer was lost and no export is seen to have begun."""
+
+
+class Checkpoints(ClientBase):
+    """Methods about checkpoints."""
 
     async def checkpoints(self, job: str | FineTuneJob) -> tuple[Checkpoint, ...]:
         """The checkpoints of the job (``GET /fine-tunes/{job_id}/checkpoints``), the newest first.
@@ -53,11 +47,7 @@ class Checkpoints(Core):
             EndpointNotFoundError: this region or base URL does not offer the call.
             APIError, ClientClosedError: as `get`.
         """
-        job_id = job_id_of(job)
-        request = checkpoints_request(job_id)
-        return await self._call(
-            "checkpoints", job_id, lambda: self._asked(request, decode_checkpoints, job_id)
-        )
+        return await self._runner.perform(calls.list_checkpoints(job_id_of(job)))
 
     async def export_checkpoint(
         self,
@@ -65,60 +55,75 @@ class Checkpoints(Core):
         checkpoint: str | Checkpoint,
         *,
         model_name: str,
-        timeout: float | None = DAY,
+        timeout: Timeout = DAY,
         poll: PollPolicy | None = None,
     ) -> Checkpoint:
-        """Make a model of a checkpoint, wait until it is there, and return the checkpoint with its
+        """Export a checkpoint as a model, wait for it, and return the checkpoint with its
         `Checkpoint.model_name`, the name to deploy.
 
         The request (``GET /fine-tunes/{job_id}/export/{checkpoint}``) has an effect, so it is sent again
-        only where the first certainly did nothing, or where the service answers that it did not accept
-        it. (A request on a connection that turns out to be dead is sent anew by aiohttp without a word.)
-        Where its answer was lost, the checkpoint is looked at: an export that has begun is waited for,
-        and one that is not seen to have begun is raised as the error it met. The wait is paced by `poll`
-        and sits out transient trouble. Cancelling stops no export.
+        only if the first one certainly had none, or if the service answers that it did not accept it. If
+        its answer was lost, the checkpoint is looked at: an export that has begun is waited for, otherwise
+        the failure is raised. The wait is paced and ends as a wait for a job does. Cancelling does not stop
+        the export.
 
         Args:
             job: Id of the job, or a snapshot of it.
-            checkpoint: Its name, or what `checkpoints` gave.
-            model_name: Name for the model; the service may add to it.
-            timeout: Seconds for all of it; `None` is for ever.
-            poll: Instead of the client's policy.
+            checkpoint: Its name, its `checkpoint_id` or `full_name`, or a `Checkpoint`.
+            model_name: Name for the model; the service may extend it.
+            timeout: Seconds, or a `timedelta`, for all of it; `None` is for ever.
+            poll: Replaces the client's policy.
 
         Raises:
             ConfigurationError: bad input, before any request.
-            CheckpointError: the export FAILED, or is UNSUPPORTED.
+            CheckpointError: the export FAILED, or the checkpoint is UNSUPPORTED.
             WaitTimeoutError: `timeout` passed.
-            OutageError: failure without a break for longer than `PollPolicy.outage_tolerance`.
+            OutageError: polls failed without a break for longer than `PollPolicy.outage_tolerance`.
             APIError: the service refuses; or the answer was lost and no export is seen to have begun.
             ClientClosedError: the client is or was closed.
         """
-        job_id, name = job_id_of(job), checkpoint_of(checkpoint)
-        request = export_request(job_id, name, model_name)
-        check_timeout(timeout)
-        policy = self._policy(poll).poll
-        export = _Export(job_id, name, asyncio.get_running_loop().time())
-        limit = asyncio.timeout(timeout)
+        job_id = job_id_of(job)
+        name = _short_name(job_id, checkpoint_name(checkpoint))
+        request = calls.export_checkpoint(job_id, name, model_name)
+        policy = self._policy_for(poll)
+        deadline = deadline_after(timeout_seconds(timeout))
+        scheduler, now = self._scheduler(), asyncio.get_running_loop().time()
+        begin = WaitState(now, deadline)
+
+        async def look() -> Checkpoint:
+            found = await self._runner.attempt(calls.list_checkpoints(job_id))
+            named = (one for one in found if name in (one.checkpoint, one.checkpoint_id, one.full_name))
+            # One that is not listed yet is like one whose export has not begun.
+            return next(named, Checkpoint(checkpoint=name, status=CheckpointStatus.PENDING, raw_status=""))
+
+        async def send() -> _Request:
+            try:
+                return _Request(is_terminal=await self._runner.attempt(request))
+            except APIError as error:
+                lost = error
+            if not may_have_effect(lost):
+                raise lost
+            begun = (await look()).status in _BEGUN
+            return _Request(is_terminal=True, lost=None if begun else lost)
+
         try:
-            async with limit:
-                while not await self._accepted(export, request):
-                    await self._pause(export.interval(policy))
-                while (exported := await self._exported(export, policy)) is None:
-                    await self._pause(export.interval(policy))
-                return exported
-        except TimeoutError:
-            if not limit.expired():
-                raise
-        raise export.gave_up(WaitTimeoutError, "timed out")
+            sent = await poll_until(scheduler, ("export", job_id, name, model_name), send, policy, begin)
+            if sent.lost is not None:
+                raise sent.lost
+            ended = await poll_until(scheduler, ("checkpoint", job_id, name), look, policy, begin)
+        except WaitError as error:
+            error.job_id = job_id
+            error.args = (f"{error.args[0]}: the export of checkpoint {name}", *error.args[1:])
+            raise
+        if ended.status is not CheckpointStatus.SUCCEEDED:
+            text = f"checkpoint {name} was not exported: {ended.raw_status}"
+            raise CheckpointError(text, job_id=job_id, checkpoint=ended)
+        return ended
 
     async def validation_results(self, job: str | FineTuneJob) -> tuple[ValidationResult, ...]:
         """The checkpoints that were validated (``GET /fine-tunes/{job_id}/validation-results``): image
         and video models only, and none until the samples are ready. Raises as `checkpoints` does."""
-        job_id = job_id_of(job)
-        request = validation_results_request(job_id)
-        return await self._call(
-            "validation_results", job_id, lambda: self._asked(request, decode_validation_results, job_id)
-        )
+        return await self._runner.perform(calls.validation_results(job_id_of(job)))
 
     async def validation_details(
         self, job: str | FineTuneJob, checkpoint: str | Checkpoint, page_no: int = 1, page_size: int = 10
@@ -131,95 +136,13 @@ class Checkpoints(Core):
             EndpointNotFoundError: this region or base URL does not offer the call.
             APIError, ClientClosedError: as `get`.
         """
-        job_id = job_id_of(job)
-        request = validation_details_request(job_id, checkpoint_of(checkpoint), page_no, page_size)
-        return await self._call(
-            "validation_details",
-            job_id,
-            lambda: self._asked(
-                request, lambda answer: decode_validation_page(answer, page_no, page_size), job_id
-            ),
+        name = checkpoint_name(checkpoint)
+        return await self._runner.perform(
+            calls.validation_details(job_id_of(job), name, page_no, page_size)
         )
 
-    # --- composition --------------------------------------------------------------------------------
 
-    async def _accepted(self, export: _Export, request: Request) -> bool:
-        """Whether the service took the export on; where the answer was lost, what is seen of it tells."""
-
-        async def ask() -> bool:
-            return await self._asked(request, decode_exported, export.job_id)
-
-        try:
-            return await self._call("export_checkpoint", export.job_id, ask, was_refused)
-        except APIError as error:
-            lost = error
-        if not maybe_done(lost):
-            raise lost
-        found = await self._looked_at(export)
-        if found is None or found.status not in _BEGUN:
-            raise lost
-        return True
-
-    async def _exported(self, export: _Export, policy: PollPolicy) -> Checkpoint | None:
-        """The checkpoint, where the export has ended well; raises what ends the wait badly."""
-        try:
-            found = await self._looked_at(export)
-        except APIError as error:
-            if not is_transient(error):
-                raise
-            export.failed(error, policy)
-            return None
-        export.failing_since = None
-        match found:
-            case Checkpoint(status=CheckpointStatus.SUCCEEDED):
-                return found
-            case Checkpoint(status=CheckpointStatus.FAILED | CheckpointStatus.UNSUPPORTED):
-                text = f"checkpoint {export.name} was not exported: {found.raw_status}"
-                raise CheckpointError(text, job_id=export.job_id, checkpoint=found)
-            case _:
-                return None
-
-    async def _looked_at(self, export: _Export) -> Checkpoint | None:
-        found = await self.checkpoints(export.job_id)
-        export.polls += 1
-        export.last = next((one for one in found if one.checkpoint == export.name), None)
-        return export.last
-
-
-@attrs.define
-class _Export:
-    """An export under way, and what is known of it. Times are the loop's."""
-
-    job_id: str
-    name: str
-    began: float
-    polls: int = 0
-    last: Checkpoint | None = None
-    last_error: APIError | None = None
-    failing_since: float | None = None
-
-    def interval(self, policy: PollPolicy) -> float:
-        """Seconds to the next look."""
-        return policy.interval(asyncio.get_running_loop().time() - self.began, random.random())
-
-    def failed(self, error: APIError, policy: PollPolicy) -> None:
-        """Note a failed look; raises `OutageError` where there were too many for too long."""
-        now = asyncio.get_running_loop().time()
-        self.last_error = error
-        if self.failing_since is None:
-            self.failing_since = now
-        tolerance = policy.outage_tolerance
-        throttled = isinstance(error, RateLimitError)
-        if not throttled and tolerance is not None and now - self.failing_since >= tolerance:
-            raise self.gave_up(OutageError, f"met no good answer for {now - self.failing_since:.0f} s")
-
-    def gave_up(self, kind: type[WaitError], what: str) -> WaitError:
-        """The error of a wait that ends now."""
-        status = "not seen" if self.last is None else self.last.raw_status
-        return kind(
-            f"the wait for the export of checkpoint {self.name} ({status}) {what}",
-            job_id=self.job_id,
-            elapsed=asyncio.get_running_loop().time() - self.began,
-            polls=self.polls,
-            last_error=self.last_error,
-        )
+def _short_name(job_id: str, name: str) -> str:
+    """The name of a checkpoint within its job: ``checkpoint-160`` of ``ft-1:checkpoint-160``."""
+    rest = name.removeprefix(job_id)
+    return rest[1:] if rest != name and rest[:1] in (":", "-") and rest[1:] else name

@@ -1,4 +1,4 @@
-"""One client for all who ask as the same account in one event loop: `shared_client`."""
+"""`shared_client`: one client for all callers in an event loop that use the same account and options."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from dashscope_ft_async._api.config import Secret, Settings, settings
 from dashscope_ft_async._api.session import Ssl
+from dashscope_ft_async._engine.scheduler import Coalesce
 from dashscope_ft_async.client import FineTuneClient
 from dashscope_ft_async.errors import ConfigurationError
+from dashscope_ft_async.hooks import Hook
 from dashscope_ft_async.policy import PollPolicy, RetryPolicy
 
 if TYPE_CHECKING:
     import aiohttp
-
-    from dashscope_ft_async.hooks import Hook
 
 
 class Options(TypedDict, total=False):
@@ -27,7 +27,7 @@ class Options(TypedDict, total=False):
     timeout: float
     retry: RetryPolicy | None
     poll: PollPolicy | None
-    coalesce: bool
+    coalesce: Coalesce
     max_rate: float | None
     proxy: str | None
     ssl: Ssl | None
@@ -43,7 +43,7 @@ _DEFAULTS = {
 
 
 class _Shared:
-    """A client and how many are in."""
+    """A shared client and the number of its users."""
 
     def __init__(self, client: FineTuneClient, where: Settings, options: dict[str, Any]) -> None:
         self.client = client
@@ -61,24 +61,24 @@ class _Shared:
         )
 
 
-# Weak at both ends: only those who are in keep an entry alive, so a loop that dies takes everything along.
+# Both references are weak: only the users of a client keep it here, so nothing outlives its event loop.
 _SHARED: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakSet[_Shared]] = WeakKeyDictionary()
 
 
-class _Entrance(AbstractAsyncContextManager[FineTuneClient]):
-    """What `shared_client` returns; to be entered once."""
+class _Use(AbstractAsyncContextManager[FineTuneClient]):
+    """One use of a shared client; it can be entered once."""
 
-    def __init__(self, mine: _Shared) -> None:
-        self._mine: _Shared | None = mine
+    def __init__(self, own: _Shared) -> None:
+        self._own: _Shared | None = own
         self._entered: _Shared | None = None
         self._all: WeakSet[_Shared] = WeakSet()
 
     async def __aenter__(self) -> FineTuneClient:
-        mine, self._mine = self._mine, None
-        if mine is None:
-            raise ConfigurationError("enter it once: call shared_client() for each async with.")
+        own, self._own = self._own, None
+        if own is None:
+            raise ConfigurationError("call shared_client() anew for each async with block.")
         self._all = _SHARED.setdefault(asyncio.get_running_loop(), WeakSet())
-        shared = next((one for one in self._all if one.serves(mine.where, mine.options)), mine)
+        shared = next((one for one in self._all if one.serves(own.where, own.options)), own)
         await shared.client.__aenter__()
         self._all.add(shared)
         shared.users += 1
@@ -90,7 +90,7 @@ class _Entrance(AbstractAsyncContextManager[FineTuneClient]):
         if shared is not None:
             shared.users -= 1
             if not shared.users:
-                # Whoever comes while it closes makes a new one.
+                # A caller that enters while it closes makes a new client.
                 self._all.discard(shared)
                 await shared.client.close()
 
@@ -104,21 +104,19 @@ def shared_client(
     allow_insecure_http: bool = False,
     **options: Unpack[Options],
 ) -> AbstractAsyncContextManager[FineTuneClient]:
-    """One client for everybody in this event loop who asks the same host, as the same workspace, with the
-    same key and the same options.
+    """One client for all callers in this event loop that use the same host, workspace, key and options.
 
         async with shared_client() as client:
             job = await client.wait_for_terminal(job_id)
 
-    The first to enter makes it, and the last to leave closes it, so that a thousand waits that know
-    nothing of each other ride on one driver and one learned rate. A caller with other options gets
-    another client, never one that behaves otherwise than asked for; values without an equality of their
-    own, such as an `ssl.SSLContext`, a hook or a tenacity strategy, are the same only where they are the
-    same object. A wait that is begun inside must end inside.
+    The first ``async with`` makes the client, and the end of the last one closes it, so that a thousand
+    independent waits share one scheduler and one learned rate. A caller with other options gets another
+    client. Options that compare by identity, such as an `ssl.SSLContext`, a hook or a tenacity strategy,
+    are the same only if they are the same object. A wait that begins in the block must end in it.
 
     Args:
-        api_key: As of `FineTuneClient`; what counts of the first four is what they, the environment and
-            the key file come to.
+        api_key: As of `FineTuneClient`. The first four arguments are compared as they are resolved, with
+            the environment and the key file.
         base_url: As of `FineTuneClient`.
         region: As of `FineTuneClient`.
         workspace: As of `FineTuneClient`.
@@ -131,7 +129,7 @@ def shared_client(
     secret = None if api_key is None else Secret(api_key)
     del api_key
     if "session" in options:
-        raise ConfigurationError("session= cannot be shared: whoever made it decides when it is closed.")
+        raise ConfigurationError("session= cannot be shared: its owner decides when it is closed.")
     given: dict[str, Any] = {name: _kept(value) for name, value in {**_DEFAULTS, **options}.items()}
     given |= {"poll": given["poll"] or PollPolicy(), "retry": given["retry"] or RetryPolicy()}
     where = settings(
@@ -148,9 +146,9 @@ def shared_client(
         allow_insecure_http=allow_insecure_http,
         **given,
     )
-    return _Entrance(_Shared(client, where, given))
+    return _Use(_Shared(client, where, given))
 
 
 def _kept(value: Any) -> Any:
-    """A list as it is now, since it may be changed later."""
+    """A copy of a list, which its owner may change later."""
     return tuple(cast("list[object]", value)) if isinstance(value, list) else value

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
+from dashscope_ft_async._api import calls
 from dashscope_ft_async._api.wire import job_id_of
 from dashscope_ft_async._engine.completion import OnUpdate, follow
-from dashscope_ft_async._engine.watch import Wait
-from dashscope_ft_async.client.core import DAY, Core, Watchable
+from dashscope_ft_async._engine.scheduler import Scheduler
+from dashscope_ft_async._engine.wait import Wait
+from dashscope_ft_async.client.base import ClientBase, Watchable
 from dashscope_ft_async.errors import (
     ConfigurationError,
     DashScopeFTError,
@@ -18,18 +20,22 @@ from dashscope_ft_async.errors import (
     JobFailedError,
 )
 from dashscope_ft_async.models import FineTuneJob, JobStatus, WatchState
-from dashscope_ft_async.models.checks import checked
-from dashscope_ft_async.models.redact import shown
+from dashscope_ft_async.models.checks import Timeout, checked
+from dashscope_ft_async.models.limits import DAY, FAILURE_LOG_TIMEOUT, LOG_PAGE_LINES
+from dashscope_ft_async.models.redact import shown as safe_text
 from dashscope_ft_async.policy import PollPolicy
-
-_LAST_LINES_PATIENCE = 10.0
 
 
 class Waiting:
-    """A wait under way, from `FineTuneClient.waiting`."""
+    """A wait that runs in the block of `FineTuneClient.waiting`."""
 
-    def __init__(self, wait: Wait) -> None:
+    def __init__(self, scheduler: Scheduler, wait: Wait) -> None:
+        self._scheduler = scheduler
         self._wait = wait
+
+    def __repr__(self) -> str:
+        job = self.last_job
+        return f"<Waiting {self._wait.key} {'not seen yet' if job is None else job.raw_status}>"
 
     @property
     def last_job(self) -> FineTuneJob | None:
@@ -39,76 +45,84 @@ class Waiting:
     @property
     def state(self) -> WatchState:
         """Where the wait stands at this moment. Keep it, and another process can go on from it."""
-        return self._wait.saved()
+        return self._scheduler.saved(self._wait)
 
     async def terminal(self, *, on_update: OnUpdate | None = None) -> FineTuneJob:
         """The terminal job. `on_update` and errors are those of `FineTuneClient.wait_for_terminal`.
 
+        Cancelling this call does not end the wait.
+
         Raises:
-            ConfigurationError: called behind its ``async with`` block, which gave it up.
+            ConfigurationError: called after the ``async with`` block, which ended the wait.
         """
         if self._wait.ended.cancelled():
-            raise ConfigurationError("the wait was given up with its async with block: await it inside.")
+            raise ConfigurationError("the wait ended with its async with block: await it inside the block.")
         if on_update is None:
-            return await asyncio.shield(self._wait.ended)  # who stops awaiting has not given the wait up
+            ended: FineTuneJob = await asyncio.shield(self._wait.ended)
+            return ended
         return await follow(self._wait, on_update)
 
 
-class Waits(Core):
+class Waits(ClientBase):
     """Waits for the end of one job."""
 
     async def wait_for_terminal(
         self,
         job: Watchable,
         *,
-        timeout: float | None = DAY,
+        timeout: Timeout = DAY,
         poll: PollPolicy | None = None,
         on_update: OnUpdate | None = None,
     ) -> FineTuneJob:
         """Wait until the job has SUCCEEDED, FAILED or been CANCELED, and return it.
 
-        All waits of a client share one driver, so await as many at once as you like; waits for the same
-        job share its polls. Transient trouble is sat out. Cancelling is prompt, touches no other wait
-        and never the job.
+        All waits of a client share one scheduler, so await as many at once as you like; waits for the same
+        job share its polls. Transient failures do not end a wait. Cancelling is prompt, and affects
+        neither other waits nor the job.
 
         Args:
             job: Id of the job, a snapshot of it, or the `WatchState` of an earlier wait, which goes on
-                where it stood and keeps its own deadline, whatever `timeout` says.
-            timeout: Seconds until the wait gives up, a request in flight included; `None` is never, 0
-                is one poll. Where it cuts a pause short, one last poll is made, of at most 2 seconds.
-            poll: Instead of the client's policy.
-            on_update: Called, and awaited if it asks for it, with the first snapshot, with every
-                change and with the terminal one. While it runs, newer snapshots replace unseen ones.
-                What it raises ends this wait and is raised here.
+                where it stood and keeps its own deadline; `timeout` is then not used.
+            timeout: Seconds, or a `timedelta`, until the wait gives up, a request in flight included;
+                `None` is never, 0 is one poll. If it cuts a pause short, one last poll of at most 2
+                seconds is made.
+            poll: Replaces the client's policy for this wait.
+            on_update: Called with the first snapshot, each change and the terminal snapshot, and awaited
+                if it returns an awaitable. While it runs, a newer snapshot replaces one that was not
+                passed yet. If the wait fails meanwhile, as at its deadline, it is cancelled. An exception
+                that it raises ends this wait and is raised here.
 
         Raises:
             ConfigurationError: bad input, before any request.
-            APIError: an answer that no waiting will mend: `NotFoundError`, `AuthenticationError`,
-                `PermissionDeniedError`, `BadRequestError`; or `APIConnectionError` while the service
-                was never reached.
-            WaitTimeoutError: `timeout` passed; with the last snapshot, as for the following two.
-            OutageError: failure without a break for longer than `PollPolicy.outage_tolerance`.
-            JobVanishedError: the job was there, and is no more.
+            APIError: a permanent failure: `NotFoundError`, `AuthenticationError`,
+                `PermissionDeniedError`, `BadRequestError`, …; or the service was never reached, after
+                `RetryPolicy.attempts` tries.
+            WaitTimeoutError: `timeout` passed. The error has the last snapshot, as the following ones.
+            OutageError: polls failed without a break for longer than `PollPolicy.outage_tolerance`.
+            JobVanishedError: the job was seen, and then answered 404 twice.
             ClientClosedError: the client is or was closed.
         """
-        with self._wait(job, timeout, poll) as wait:
-            return await _terminal(wait, on_update)
+        wait = self._begin_wait(job, timeout, poll)
+        try:
+            return await (wait.ended if on_update is None else follow(wait, on_update))
+        finally:
+            self._scheduler().remove(wait)
 
     async def wait_for_success(
         self,
         job: Watchable,
         *,
-        timeout: float | None = DAY,
+        timeout: Timeout = DAY,
         poll: PollPolicy | None = None,
         on_update: OnUpdate | None = None,
         failure_logs: int = 20,
     ) -> FineTuneJob:
-        """As `wait_for_terminal`, but a job that did not succeed is raised.
+        """As `wait_for_terminal`, but raise an error if the job did not succeed.
 
         Args:
-            failure_logs: Where a failed job gives no reason itself (`FineTuneJob.failure`), as many of
-                the last lines of its log go with the error, 1000 at most; 0 for none. They are asked
-                for once, for at most 10 seconds, and missing where that brings nothing.
+            failure_logs: Number of the last log lines that `JobFailedError.log_lines` has if the job
+                itself gives no reason (`FineTuneJob.failure`); 0 to 1000. They are requested once, for at
+                most 10 seconds, and left out if that fails.
 
         Raises:
             JobFailedError, JobCanceledError: the job ended so; the error's `job` is its last snapshot.
@@ -119,30 +133,31 @@ class Waits(Core):
                 f"failure_logs must be a whole number from 0 to 1000, not {failure_logs!r}."
             )
         ended = await self.wait_for_terminal(job, timeout=timeout, poll=poll, on_update=on_update)
-        said = shown(ended.message or "", 2000)
         match ended.status:
             case JobStatus.SUCCEEDED:
                 return ended
             case JobStatus.FAILED:
-                reason = shown((ended.failure and ended.failure.message) or "", 2000)
+                reason = safe_text((ended.failure and ended.failure.message) or "", 2000)
                 lines = await self._last_lines(ended.job_id, 0 if reason else failure_logs)
                 raise JobFailedError(reason or "the job failed", job=ended, log_lines=lines)
             case JobStatus.CANCELED:
-                raise JobCanceledError(said or "the job was canceled", job=ended)
+                message = safe_text(ended.message or "", 2000)
+                raise JobCanceledError(message or "the job was canceled", job=ended)
             case _:
                 raise JobError("the job ended in a status this version does not know", job=ended)
 
     async def _last_lines(self, job_id: str, number: int) -> tuple[str, ...]:
-        """The last lines of a log, or none: what goes wrong here must not hide why they are wanted."""
+        """The last lines of a log, or none: a failure here must not hide the failure of the job."""
         if not number:
             return ()
         try:
-            async with asyncio.timeout(_LAST_LINES_PATIENCE):
-                page = await self._log_page(job_id, 0, 1000)
-                if page.total is None and len(page.lines) >= 1000:
-                    return ()  # no telling where the last ones are
+            async with asyncio.timeout(FAILURE_LOG_TIMEOUT):
+                page = await self._runner.attempt(calls.log_page(job_id, 0, LOG_PAGE_LINES))
+                if page.total is None and len(page.lines) >= LOG_PAGE_LINES:
+                    return ()  # the last lines could be anywhere
                 if page.total is not None and page.total > len(page.lines):
-                    page = await self._log_page(job_id, max(0, page.total - number), 1000)
+                    offset = max(0, page.total - number)
+                    page = await self._runner.attempt(calls.log_page(job_id, offset, LOG_PAGE_LINES))
                 return page.lines[-number:]
         except (TimeoutError, DashScopeFTError):
             return ()
@@ -151,34 +166,36 @@ class Waits(Core):
         self,
         job: Watchable,
         *,
-        timeout: float | None = DAY,
+        timeout: Timeout = DAY,
         poll: PollPolicy | None = None,
     ) -> AsyncGenerator[FineTuneJob, None]:
-        """The first snapshot, every change, and last the terminal one.
+        """Iterate over the first snapshot, each change, and the terminal snapshot.
 
-        A change is what `FineTuneJob.is_change_from` says. A slow loop body delays nobody; it sees the
-        newest snapshot next. Parameters and errors are those of `wait_for_terminal`; the time counts
-        from the first step.
+        `FineTuneJob.is_change_from` defines a change. A slow loop body does not delay polls; it gets the
+        newest snapshot next. Parameters and errors are those of `wait_for_terminal`; `timeout` counts from
+        the first step of the iteration.
         """
-        self._check(job, timeout, poll)
+        self._check_wait(job, timeout, poll)
         return self._watch(job, timeout, poll)
 
     async def _watch(
-        self, job: Watchable, timeout: float | None, poll: PollPolicy | None
+        self, job: Watchable, timeout: Timeout, poll: PollPolicy | None
     ) -> AsyncGenerator[FineTuneJob, None]:
-        with self._wait(job, timeout, poll) as wait:
-            async with aclosing(wait.changes()) as changes:
-                async for snapshot in changes:
-                    yield snapshot
+        wait = self._begin_wait(job, timeout, poll)
+        try:
+            while (snapshot := await wait.next_change()) is not None:
+                yield snapshot
+        finally:
+            self._scheduler().remove(wait)
 
     def waiting(
         self,
         job: Watchable,
         *,
-        timeout: float | None = DAY,
+        timeout: Timeout = DAY,
         poll: PollPolicy | None = None,
     ) -> AbstractAsyncContextManager[Waiting]:
-        """A wait that can be looked at while it runs, and saved.
+        """A wait that can be inspected and saved while it runs.
 
             async with client.waiting(job_id) as wait:
                 keep(wait.state.to_json())
@@ -190,39 +207,40 @@ class Waits(Core):
             ConfigurationError: bad input, before any request.
             ClientClosedError: at the start of the block: the client is closed.
         """
-        self._check(job, timeout, poll)
+        self._check_wait(job, timeout, poll)
         return self._waiting(job, timeout, poll)
 
     @asynccontextmanager
     async def _waiting(
-        self, job: Watchable, timeout: float | None, poll: PollPolicy | None
+        self, job: Watchable, timeout: Timeout, poll: PollPolicy | None
     ) -> AsyncGenerator[Waiting]:
-        with self._wait(job, timeout, poll) as wait:
-            try:
-                yield Waiting(wait)
-            finally:
-                wait.ended.cancel()  # nothing drives it any more
+        wait = self._begin_wait(job, timeout, poll)
+        try:
+            yield Waiting(self._scheduler(), wait)
+        finally:
+            wait.ended.cancel()  # so that nobody awaits it for ever
+            self._scheduler().remove(wait)
 
     def next_poll(self, job: str | FineTuneJob) -> float | None:
-        """Seconds until the waits of this client look at the job again.
+        """Seconds until this client polls the job again for its waits.
 
-        0 while they are looking, or are held back by throttling; `None` where nobody waits for it. A page
-        of the list may show it earlier.
+        0 while a request for it is made or held back; `None` if no wait for it runs. A list page may show
+        it earlier.
 
         Raises:
             ConfigurationError: a bad id.
         """
         job_id = job_id_of(job)
-        return None if self._hub is None else self._hub.next_look(job_id)
+        return None if self._made_scheduler is None else self._made_scheduler.next_poll(job_id)
 
     async def resume(
         self, state: WatchState, *, poll: PollPolicy | None = None, on_update: OnUpdate | None = None
     ) -> FineTuneJob:
         """Go on with a wait that was given up, here or in another process, and return the terminal job.
 
-        The wait keeps its deadline (where it has passed, one last poll is made), its age and so its
-        pace, and its place in the back-off. It asks at once. The count of an outage begins anew, since
-        nothing was tried meanwhile, and so does that of `WaitError.polls`.
+        The wait keeps its deadline (if that has passed, one last poll is made), its age and so its
+        interval, and its place in the back-off. It polls at once. The time of an outage is counted anew,
+        since nothing was tried meanwhile, and so is `WaitError.polls`.
 
         Args:
             state: From `WaitError.state` or `Waiting.state`, perhaps through `WatchState.to_json`.
@@ -236,8 +254,3 @@ class Waits(Core):
         return await self.wait_for_terminal(
             checked(state, WatchState, "state"), poll=poll, on_update=on_update
         )
-
-
-def _terminal(wait: Wait, on_update: OnUpdate | None) -> Awaitable[FineTuneJob]:
-    """What to await; a wait without a callback needs no frame of ours."""
-    return wait.ended if on_update is None else follow(wait, on_update)

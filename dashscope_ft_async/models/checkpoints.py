@@ -54,6 +54,14 @@ class Checkpoint:
     extra: Mapping[str, Any] = attrs.field(factory=dict[str, Any], hash=False)
     """Every field this class does not name, and originals that could not be read."""
 
+    @property
+    def is_terminal(self) -> bool:
+        """Whether its export has ended."""
+        return self.status in _TERMINAL
+
+
+_TERMINAL = frozenset({CheckpointStatus.SUCCEEDED, CheckpointStatus.FAILED, CheckpointStatus.UNSUPPORTED})
+
 
 @attrs.frozen(kw_only=True)
 class ValidationResult:

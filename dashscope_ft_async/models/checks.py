@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from math import isfinite
-from typing import TypeGuard, TypeVar
+from typing import TypeAlias, TypeGuard, TypeVar
 
 from dashscope_ft_async.models.base import ConfigurationError
 
 _T = TypeVar("_T")
+Timeout: TypeAlias = float | timedelta | None
+"""Seconds, or a `timedelta`; `None` is for ever."""
 
 
-def check_timeout(timeout: float | None) -> None:
-    """Raise `ConfigurationError` where `timeout` is none."""
+def timeout_seconds(timeout: Timeout) -> float | None:
+    """A timeout in seconds; `None` is for ever. Raises `ConfigurationError` for anything else."""
+    if isinstance(timeout, timedelta):
+        timeout = timeout.total_seconds()
     if timeout is not None and (not is_number(timeout) or timeout < 0):
-        raise ConfigurationError(f"timeout must be seconds from 0, or None for ever, not {timeout!r}.")
+        raise ConfigurationError(
+            f"timeout must be seconds from 0, a timedelta, or None for ever, not {timeout!r}."
+        )
+    return timeout
 
 
 def is_number(value: object) -> TypeGuard[float]:

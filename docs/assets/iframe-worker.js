@@ -1,4 +1,4 @@
-// A page that is read from a folder may not start a worker. There this starts the search in a frame instead.
+// A page opened from a folder cannot start a worker, so this runs the search in a frame.
 if (location.protocol === "file:") {
   window.Worker = class {
     constructor(url) {

@@ -248,7 +248,7 @@ class HubMachine(RuleBasedStateMachine):
         assert_nobody_is_forgotten(self.world.hub)
 
     @invariant()
-    def one_poll_per_job_is_under_way(self) -> None:
+    def one_poll_per_job_is_in_flight(self) -> None:
         assert self.world.double_flights == []
 
     @invariant()

@@ -1,4 +1,4 @@
-"""What the hub keeps of its waits: what those that join know, deadlines, its heap, its log, its words."""
+"""What waits that join know, deadlines at the gate, upkeep of the heap, the log."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dashscope_ft_async import (
     WaitTimeoutError,
 )
 from dashscope_ft_async.policy import Trouble, WaitState
-from tests.support.scheduler_world import World, answers, ends_at, job, outcomes
+from tests.support.scheduler_world import World, answers, changes, ends_at, job, outcomes
 
 pytestmark = pytest.mark.looptime(start=1000)
 
@@ -32,7 +32,7 @@ async def test_a_wait_that_joins_knows_what_the_others_saw() -> None:
         await world.wait("ft-1", timeout=1)
 
     assert caught.value.last_job == job("ft-1")
-    await world.hub.close()
+    await world.scheduler.close()
 
 
 async def test_a_wait_that_joins_long_after_a_poll_is_told_nothing_old() -> None:
@@ -41,18 +41,18 @@ async def test_a_wait_that_joins_long_after_a_poll_is_told_nothing_old() -> None
     await asyncio.sleep(80)
     before = len(world.asked)
 
-    with world.enter("ft-1") as late:
-        told = await anext(late.changes())
+    with world.entered("ft-1") as late:
+        told = await anext(changes(late))
 
     assert told.usage == before
-    first.leave()
+    world.leave(first)
 
 
 async def test_a_wait_that_goes_on_from_elsewhere_knows_what_it_saw_there() -> None:
     world = World(ends_at(1000), latency=3600)
     began = world.loop.time()
 
-    wait = world.hub.wait("ft-1", world.policy, WaitState(began, began + 1, last_job=job("ft-1")))
+    wait = world.scheduler.add("ft-1", world.policy, WaitState(began, began + 1, last=job("ft-1")))
     (error,) = await outcomes([wait.ended])
 
     assert isinstance(error, WaitTimeoutError)
@@ -63,9 +63,9 @@ async def test_trouble_from_elsewhere_is_over_where_the_job_was_just_seen() -> N
     world = World(answers(None, NotFoundError(status=404, code="NotFound"), None))
     first = world.enter("ft-1")
     await asyncio.sleep(1)
-    begin = WaitState(world.loop.time(), None, last_job=job("ft-1"), trouble=Trouble(missing=True))
+    begin = WaitState(world.loop.time(), None, last=job("ft-1"), trouble=Trouble(second_look=True))
 
-    second = world.hub.wait("ft-1", world.policy, begin)
+    second = world.scheduler.add("ft-1", world.policy, begin)
     ended = await outcomes([first.ended, second.ended])
 
     assert [getattr(each, "status", each) for each in ended] == [JobStatus.SUCCEEDED] * 2
@@ -79,7 +79,7 @@ async def test_a_deadline_ends_a_wait_that_is_queued_behind_a_closed_gate() -> N
         await world.wait("ft-1", timeout=50)
 
     assert world.now == 50
-    held.leave()
+    world.leave(held)
 
 
 async def test_a_deadline_at_the_opening_of_the_gate_has_its_last_poll() -> None:
@@ -92,13 +92,11 @@ async def test_a_deadline_at_the_opening_of_the_gate_has_its_last_poll() -> None
 
 
 async def test_waits_that_come_and_go_leave_nothing_behind() -> None:
-    """Their wake-ups lay in the heap until their time, however many had gone."""
     world = World(ends_at(9000), poll=PollPolicy(initial=30, max_interval=30, jitter=0))
-    with world.enter("ft-long"):
+    with world.entered("ft-long"):
         for n in range(1000):
-            with world.enter(f"ft-{n}"):
+            with world.entered(f"ft-{n}"):
                 await asyncio.sleep(0.1)
-        assert int(repr(world.hub).split("heap=")[1].split()[0]) <= 2 * 2 + 64
         await asyncio.sleep(180)
 
     gaps = [later - earlier for earlier, later in pairwise(world.times("ft-long"))]
@@ -125,20 +123,10 @@ async def test_the_log_gives_a_sign_of_life_once_in_a_while(caplog: pytest.LogCa
     caplog.set_level("INFO", "dashscope_ft_async")
     world = World(ends_at(9000))
 
-    with world.enter("ft-1"):
+    with world.entered("ft-1"):
         await asyncio.sleep(1000)
 
     assert sum("still waiting" in record.message for record in caplog.records) == 4
-
-
-async def test_the_repr_of_a_hub_tells_what_it_is_about() -> None:
-    world = World(ends_at(9000))
-    assert "watches=0 heap=0 queued=0 polls=0 wakes=never <Gate" in repr(world.hub)
-
-    with world.enter("ft-1"):
-        await asyncio.sleep(0.5)
-        assert "watches=1 heap=1 queued=0 polls=0 wakes=in 1.500 s <Gate" in repr(world.hub)
-        assert repr(world.hub).endswith(">>")
 
 
 async def test_closing_tells_those_who_wait_and_those_who_come_why() -> None:
@@ -146,7 +134,7 @@ async def test_closing_tells_those_who_wait_and_those_who_come_why() -> None:
     wait = world.enter("ft-1")
     await asyncio.sleep(1)
 
-    await world.hub.close()
+    await world.scheduler.close()
     (error,) = await outcomes([wait.ended])
 
     assert "the client was closed" in str(error)

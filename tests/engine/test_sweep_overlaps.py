@@ -9,7 +9,7 @@ import pytest
 
 from dashscope_ft_async import APIResponseValidationError, FineTuneJob, JobStatus, PollPolicy
 from dashscope_ft_async._api.wire import Row, ScannedPage
-from dashscope_ft_async._engine.scheduler import OWN_LOOK, Hub
+from dashscope_ft_async.models.limits import OWN_GET_UNPROVEN
 from tests.support.scheduler_world import World, ends_at, job, page_of, truthful
 
 pytestmark = pytest.mark.looptime(start=1000)
@@ -22,40 +22,39 @@ running = ends_at(float("inf"))
 async def lasting(world: World, seconds: float, ids: list[str] = IDS) -> None:
     waits = [world.enter(job_id) for job_id in ids]
     await asyncio.sleep(seconds)
-    for wait in waits:
-        wait.leave()
+    world.leave(*waits)
 
 
 @pytest.mark.parametrize("status", [JobStatus.RUNNING, JobStatus.FAILED])
 async def test_a_page_that_comes_during_a_jobs_own_poll_tells_nothing_of_it(status: JobStatus) -> None:
     """Shown as ended it would have been asked for twice at once; as running, its wait had timed out."""
     shown = [job(job_id, status, usage=1) for job_id in IDS]
-    world = World(running, latency=1.8, listing=lambda number, now: page_of(shown, number), page_latency=2)
+    world = World(
+        running, latency=1.8, listing=lambda number, now: page_of(shown, number, 100), page_latency=2
+    )
     world.gate.window = 32
     others = [world.enter(job_id) for job_id in IDS[1:]]
-    with world.enter(IDS[0], timeout=1) as hasty:  # its last poll goes out while the page is awaited
+    with world.entered(IDS[0], timeout=1) as hasty:  # its last poll goes out while the page is awaited
         await asyncio.sleep(2.5)
         assert (world.pages, world.times(IDS[0])) == ([(0, 1)], [1])
         assert not hasty.ended.done()
-    for wait in others:
-        wait.leave()
+    world.leave(*others)
 
 
 async def test_a_page_tells_nothing_of_a_job_whose_own_answer_is_newer() -> None:
     shown = [job(job_id, usage=1) for job_id in IDS]
     world = World(
         lambda job_id, number, now: job(job_id, usage=2),
-        listing=lambda number, now: page_of(shown, number),
+        listing=lambda number, now: page_of(shown, number, 100),
         page_latency=4,
     )
     waits = [world.enter(job_id) for job_id in IDS]
-    with world.enter(IDS[0], timeout=1), world.enter(IDS[1], timeout=1):
+    with world.entered(IDS[0], timeout=1), world.entered(IDS[1], timeout=1):
         await asyncio.sleep(4.1)
 
     seen = [wait.last_job and wait.last_job.usage for wait in waits]
     assert seen == [2, 2, *[1] * 48]
-    for wait in waits:
-        wait.leave()
+    world.leave(*waits)
 
 
 async def test_one_sweep_at_a_time() -> None:
@@ -66,17 +65,7 @@ async def test_one_sweep_at_a_time() -> None:
     await asyncio.sleep(2.9)
 
     assert world.pages == [(0, 1)]
-    for wait in waits:
-        wait.leave()
-
-
-async def test_ten_jobs_are_worth_a_page() -> None:
-    world = World(running, poll=EVERY_2_S, listing=truthful(IDS[:10], running))
-
-    await lasting(world, 10, IDS[:10])
-
-    assert len(world.pages) >= 5
-    assert world.asked == []
+    world.leave(*waits)
 
 
 async def test_a_row_of_an_ended_job_that_cannot_be_read_is_no_contradiction() -> None:
@@ -84,7 +73,7 @@ async def test_a_row_of_an_ended_job_that_cannot_be_read_is_no_contradiction() -
         raise APIResponseValidationError("required field missing @ $.output.status")
 
     def listing(number: int, now: float) -> ScannedPage:
-        rows = page_of([job(job_id) for job_id in IDS[1:]], number).rows
+        rows = page_of([job(job_id) for job_id in IDS[1:]], number, 100).rows
         return ScannedPage(100, len(IDS), (Row({"job_id": IDS[0]}, unreadable), *rows))
 
     world = World(
@@ -106,21 +95,21 @@ async def test_a_row_of_an_ended_job_that_cannot_be_read_is_no_contradiction() -
 async def test_each_job_is_asked_for_by_itself_within_five_minutes(u: float) -> None:
     world = World(running, poll=EVERY_2_S, u=u, listing=truthful(IDS, running))
 
-    await lasting(world, OWN_LOOK + 1)
+    await lasting(world, OWN_GET_UNPROVEN + 1)
 
-    due = OWN_LOOK * (0.5 + 0.5 * u)
+    due = OWN_GET_UNPROVEN * (0.5 + 0.5 * u)
     assert all(due - 5 <= world.times(job_id)[0] <= due for job_id in IDS)
 
 
 async def test_an_absence_is_forgotten_once_the_job_is_shown_again() -> None:
     """The pause before it is looked for in the list doubles with each absence in a row, from a minute."""
     hidden = IDS[7]
-    there = truthful(IDS, running)
+    present = truthful(IDS, running)
     absent = truthful([each for each in IDS if each != hidden], running)
     world = World(
         running,
         poll=EVERY_2_S,
-        listing=lambda number, now: (there if 55 < now < 67 or now > 120 else absent)(number, now),
+        listing=lambda number, now: (present if 55 < now < 67 or now > 120 else absent)(number, now, 100),
     )
 
     await lasting(world, 148)
@@ -130,34 +119,15 @@ async def test_an_absence_is_forgotten_once_the_job_is_shown_again() -> None:
     assert sum(70 < at < 124 for at in by_itself) > 20
 
 
-async def test_what_the_list_contradicted_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_disagreement_is_logged_with_both_sides_named(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "dashscope_ft_async")
     failed = [job(job_id, JobStatus.FAILED) for job_id in IDS]
-    world = World(running, listing=lambda number, now: page_of(failed, number))
+    world = World(running, listing=lambda number, now: page_of(failed, number, 100))
 
     await lasting(world, 3)
 
-    told = [record.message for record in caplog.records if "one by one" in record.message]
-    assert len(told) == 1
-    assert f"job {IDS[0]} itself" in told[0]
-
-
-async def test_crowds_that_pages_do_not_pay_for_are_looked_over_twice_a_second_at_most(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    looks = 0
-    may_be_swept = Hub._may_be_swept  # pyright: ignore[reportPrivateUsage] - a look shows nowhere else
-
-    def counted(hub: Hub, watch: object, now: float) -> bool:
-        nonlocal looks
-        looks += 1
-        return may_be_swept(hub, watch, now)  # type: ignore[arg-type] # only counted here
-
-    monkeypatch.setattr(Hub, "_may_be_swept", counted)
-    many = [f"other-{n}" for n in range(5_000)]
-    world = World(running, latency=0.1, poll=EVERY_2_S, listing=truthful(many, running))
-
-    await lasting(world, 10)
-
-    assert len(world.asked) > 200
-    assert looks <= 10 * 2 * len(IDS) + len(IDS)
+    logged = [record.message for record in caplog.records if "the list of jobs is" in record.message]
+    assert len(logged) == 1
+    assert "given up" in logged[0]
+    assert "'FAILED'" in logged[0]
+    assert "'RUNNING'" in logged[0]

@@ -1,4 +1,4 @@
-"""Pages of the list in place of single polls: when they are asked for, and what they may not do."""
+"""List pages in place of single GETs: when they are requested, and what they may not do."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ from dashscope_ft_async import (
     WaitTimeoutError,
 )
 from dashscope_ft_async._api.wire import Row, ScannedPage
-from tests.support.scheduler_world import Answer, World, ends_at, job, outcomes, page_of, truthful
+from dashscope_ft_async._engine.scheduler import Coalesce
+from dashscope_ft_async.policy import WaitState
+from tests.support.scheduler_world import Answer, World, changes, ends_at, job, outcomes, page_of, truthful
 
 pytestmark = pytest.mark.looptime(start=1000)
 
@@ -40,14 +42,13 @@ async def lasting(world: World, seconds: float, ids: list[str] = IDS) -> None:
     """`ids` are waited for during so many seconds."""
     waits = [world.enter(job_id) for job_id in ids]
     await asyncio.sleep(seconds)
-    for wait in waits:
-        wait.leave()
+    world.leave(*waits)
 
 
-# --- price ------------------------------------------------------------------------------------------
+# --- cost -------------------------------------------------------------------------------------------
 
 
-async def test_five_hundred_waits_cost_a_get_each_and_a_few_pages() -> None:
+async def test_five_hundred_waits_cost_a_tenth_of_the_requests_they_did() -> None:
     ids = [f"ft-{n}" for n in range(500)]
     dice = random.Random(1)
     ends = {job_id: dice.uniform(8, 18) for job_id in ids}
@@ -71,17 +72,65 @@ async def test_five_hundred_waits_cost_a_get_each_and_a_few_pages() -> None:
 
     await asyncio.gather(*map(one, ids))
 
-    assert sorted(asked for _, asked in world.asked) == sorted(ids)
-    assert len(world.pages) <= 0.015 * 500 * 13 / 2 * 1.25
+    assert len(world.asked) + len(world.pages) <= 100
     assert max(ended[job_id] - ends[job_id] for job_id in ids) <= 2.5
 
 
-async def test_fewer_than_ten_jobs_are_asked_for_one_by_one() -> None:
-    world = World(running, listing=truthful(IDS[:9], running))
+async def test_a_crowd_looks_at_pages_before_it_sends_a_single_get() -> None:
+    ids = [f"ft-{n}" for n in range(2000)]
+    world = World(running, listing=truthful(ids, running), page_latency=0.02)
 
-    await lasting(world, 60, IDS[:9])
+    await lasting(world, 1.5, ids)
+
+    assert len(world.pages) == 20
+    assert world.asked == []
+
+
+@pytest.mark.parametrize("number", [1, 2])
+async def test_one_or_two_jobs_are_polled_by_single_gets(number: int) -> None:
+    world = World(running, listing=truthful(IDS, running))
+
+    await lasting(world, 60, IDS[:number])
 
     assert world.pages == []
+
+
+async def test_five_jobs_at_the_head_of_a_list_of_three_hundred_cost_one_small_page_a_look() -> None:
+    ids = [f"ft-{n}" for n in range(300)]
+    world = World(running, u=random.Random(5).random, listing=truthful(ids, running))
+
+    await lasting(world, 600, ids[:5])
+
+    stats = world.scheduler.stats()
+    assert stats.requests / stats.observations <= 0.35
+    assert set(world.page_sizes[1:]) == {10}  # the first one finds out where they are
+
+
+async def test_a_new_job_moves_the_others_down_and_they_are_found_again() -> None:
+    def listing(number: int, now: float, size: int) -> ScannedPage:
+        new = [f"new-{n}" for n in range(int(now / 60))]
+        return page_of([job(job_id) for job_id in [*new, *IDS]], number, size)
+
+    world = World(running, u=random.Random(5).random, listing=listing)
+
+    await lasting(world, 1200, IDS[:5])
+
+    stats = world.scheduler.stats()
+    assert stats.requests / stats.observations <= 0.5
+
+
+async def test_five_hundred_old_waits_send_forty_requests_a_minute() -> None:
+    ids = [f"ft-{n}" for n in range(500)]
+    world = World(running, poll=PollPolicy(), u=random.Random(6).random, listing=truthful(ids, running))
+    six_hours_ago = world.loop.time() - 6 * 3600
+    waits = [world.scheduler.add(job_id, world.policy, WaitState(six_hours_ago, None)) for job_id in ids]
+    await asyncio.sleep(600)
+    before = len(world.asked) + len(world.pages)
+
+    await asyncio.sleep(1200)
+
+    assert (len(world.asked) + len(world.pages) - before) / 20 <= 40
+    world.leave(*waits)
 
 
 async def test_jobs_scattered_over_a_long_list_are_asked_for_one_by_one() -> None:
@@ -154,7 +203,7 @@ async def test_absence_from_the_list_is_no_verdict() -> None:
 
 
 async def test_a_wrong_workspace_does_not_cost_pages_in_each_cycle() -> None:
-    world = World(running, poll=EVERY_2_S, listing=lambda number, now: page_of([], number))
+    world = World(running, poll=EVERY_2_S, listing=lambda number, now: page_of([], number, 100))
 
     await lasting(world, 600)
 
@@ -162,7 +211,8 @@ async def test_a_wrong_workspace_does_not_cost_pages_in_each_cycle() -> None:
 
 
 async def test_the_echoed_page_size_is_trusted() -> None:
-    world = World(running, poll=EVERY_2_S, listing=truthful(IDS, running, size=20))
+    everything = truthful(IDS, running)
+    world = World(running, poll=EVERY_2_S, listing=lambda number, now: everything(number, now, 20))
 
     await lasting(world, 9)
 
@@ -171,7 +221,7 @@ async def test_the_echoed_page_size_is_trusted() -> None:
 
 async def test_a_row_that_cannot_be_read_gets_a_poll_of_its_own() -> None:
     def listing(number: int, now: float) -> ScannedPage:
-        good = page_of([job(job_id) for job_id in IDS[1:]], 1).rows
+        good = page_of([job(job_id) for job_id in IDS[1:]], 1, 100).rows
 
         def unreadable(raw: object) -> object:
             raise APIResponseValidationError("required field missing @ $.output.status")
@@ -192,13 +242,13 @@ async def test_a_list_never_moves_a_job_backwards() -> None:
     world = World(
         ends_at(30),
         poll=EVERY_2_S,
-        listing=lambda number, now: page_of(fresh if now < 5 else stale, number),
+        listing=lambda number, now: page_of(fresh if now < 5 else stale, number, 100),
     )
     told: list[str] = []
 
     async def follow(job_id: str) -> None:
-        with world.enter(job_id) as wait:
-            async for snapshot in wait.changes():
+        with world.entered(job_id) as wait:
+            async for snapshot in changes(wait):
                 told.append(snapshot.raw_status)
 
     await asyncio.gather(*map(follow, IDS))
@@ -211,7 +261,7 @@ async def test_a_stale_list_hides_no_end_for_longer_than_five_minutes() -> None:
     world = World(
         ends_at(100),
         u=random.Random(3).random,
-        listing=lambda number, now: page_of(forever_running, number),
+        listing=lambda number, now: page_of(forever_running, number, 100),
     )
     ended: list[float] = []
 
@@ -224,21 +274,24 @@ async def test_a_stale_list_hides_no_end_for_longer_than_five_minutes() -> None:
     assert max(ended) <= 100 + 300 + 36
 
 
-async def test_one_contradiction_turns_the_list_off_for_good() -> None:
+async def test_a_list_that_shows_an_ended_job_as_running_is_given_up_at_the_second_time() -> None:
     forever_running = [job(job_id) for job_id in IDS]
 
     def script(job_id: str, number: int, now: float) -> Answer:
-        ended = job_id == IDS[0] or now > 2000
+        ended = job_id in IDS[:2] or now > 2000
         return job(job_id, JobStatus.SUCCEEDED if ended else JobStatus.RUNNING)
 
-    world = World(script, poll=EVERY_2_S, listing=lambda number, now: page_of(forever_running, number))
-    with world.enter(IDS[0], timeout=0) as wait:
-        await wait.ended
+    world = World(script, poll=EVERY_2_S, listing=lambda number, now: page_of(forever_running, number, 100))
+    for job_id in IDS[:2]:
+        await world.wait(job_id, timeout=0)
     await asyncio.sleep(1)
 
-    await lasting(world, 600, IDS[1:])
+    await lasting(world, 600, IDS[2:])
 
     assert len(world.pages) == 1
+    assert world.scheduler.stats().list_state == "given up"
+    assert "SUCCEEDED" not in str(world.scheduler.stats().list_reason)
+    assert IDS[1] in str(world.scheduler.stats().list_reason)
 
 
 # --- ends -------------------------------------------------------------------------------------------
@@ -247,7 +300,9 @@ async def test_one_contradiction_turns_the_list_off_for_good() -> None:
 async def test_an_end_shown_by_a_page_is_confirmed_by_one_get_whose_answer_is_delivered() -> None:
     world = World(
         lambda job_id, number, now: job(job_id, JobStatus.SUCCEEDED, usage=7),
-        listing=lambda number, now: page_of([job(job_id, JobStatus.SUCCEEDED) for job_id in IDS], number),
+        listing=lambda number, now: page_of(
+            [job(job_id, JobStatus.SUCCEEDED) for job_id in IDS], number, 100
+        ),
     )
     waits = [world.enter(job_id) for job_id in IDS]
 
@@ -257,59 +312,113 @@ async def test_an_end_shown_by_a_page_is_confirmed_by_one_get_whose_answer_is_de
     assert sorted(asked for _, asked in world.asked) == sorted(IDS)
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        NotFoundError(status=404, code="NotFound"),
-        InternalServerError(status=500),
-        RateLimitError(status=429, retry_after=100),
-        AuthenticationError(status=401),
-        APIConnectionError("reset"),
-    ],
-    ids=lambda error: type(error).__name__,
-)
-async def test_where_the_confirmation_fails_the_page_is_believed(
-    error: Exception, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO", "dashscope_ft_async")
+def all_failed(number: int, now: float) -> ScannedPage:
+    return page_of([job(job_id, JobStatus.FAILED) for job_id in IDS], number, 100)
+
+
+async def test_while_throttled_an_unproven_list_is_not_believed() -> None:
+    """60 of 60 waits ended FAILED while their jobs were running."""
+    throttled = RateLimitError(status=429, retry_after=50)
     world = World(
-        lambda job_id, number, now: error,
-        listing=lambda number, now: page_of([job(job_id, JobStatus.FAILED) for job_id in IDS], number),
+        lambda job_id, number, now: throttled if now < 40 else job(job_id, JobStatus.SUCCEEDED),
+        listing=all_failed,
     )
-    waits = [world.enter(job_id) for job_id in IDS]
 
-    ended = await outcomes([wait.ended for wait in waits])
+    ended = await outcomes([world.enter(job_id).ended for job_id in IDS])
 
-    assert {getattr(each, "status", None) for each in ended} == {JobStatus.FAILED}
-    assert world.now < 5
-    assert caplog.text.count("first seen -> FAILED") == len(IDS)
+    assert {getattr(each, "status", None) for each in ended} == {JobStatus.SUCCEEDED}
 
 
-async def test_where_the_confirmation_hangs_the_deadline_delivers_the_page() -> None:
-    world = World(
-        ends_at(0),
-        latency=3600,
-        listing=lambda number, now: page_of([job(job_id, JobStatus.CANCELED) for job_id in IDS], number),
-    )
-    waits = [world.enter(job_id, timeout=10) for job_id in IDS]
+async def test_where_the_gets_hang_an_unproven_list_ends_no_wait() -> None:
+    world = World(ends_at(0), latency=3600, listing=all_failed)
 
-    ended = await outcomes([wait.ended for wait in waits])
+    ended = await outcomes([world.enter(job_id, timeout=10).ended for job_id in IDS])
 
-    assert {getattr(each, "status", None) for each in ended} == {JobStatus.CANCELED}
-    assert world.now == pytest.approx(10, abs=0.01)
+    assert {type(each) for each in ended} == {WaitTimeoutError}
 
 
-async def test_where_the_job_itself_says_running_the_wait_goes_on_and_the_list_is_given_up() -> None:
-    world = World(
-        ends_at(60),
-        listing=lambda number, now: page_of([job(job_id, JobStatus.FAILED) for job_id in IDS], number),
-    )
-    waits = [world.enter(job_id) for job_id in IDS]
+async def test_jobs_that_their_gets_call_running_are_waited_for_and_the_list_is_given_up() -> None:
+    world = World(ends_at(60), listing=all_failed)
 
-    ended = await outcomes([wait.ended for wait in waits])
+    ended = await outcomes([world.enter(job_id).ended for job_id in IDS])
 
     assert {getattr(each, "status", None) for each in ended} == {JobStatus.SUCCEEDED}
     assert len(world.pages) == 1
+    assert world.scheduler.stats().list_state == "given up"
+
+
+async def proven(world: World, job_ids: list[str]) -> None:
+    """Let these jobs, which a page shows as ended, prove the list."""
+    await outcomes([world.enter(job_id).ended for job_id in job_ids])
+    assert world.scheduler.stats().list_state == "proven"
+    world.asked.clear()
+
+
+@pytest.mark.parametrize(("coalesce", "gets"), [(True, 2), ("confirm", 40)], ids=["proven", "confirm"])
+async def test_once_proven_a_row_is_the_answer_and_one_in_twenty_is_sampled(
+    coalesce: Coalesce, gets: int
+) -> None:
+    def script(job_id: str, number: int, now: float) -> Answer:
+        return job(job_id, JobStatus.SUCCEEDED if job_id in IDS[:10] or now > 30 else JobStatus.RUNNING)
+
+    world = World(script, poll=EVERY_2_S, listing=truthful(IDS, script), coalesce=coalesce)
+    if coalesce is True:
+        await proven(world, IDS[:10])
+
+    await outcomes([world.enter(job_id).ended for job_id in IDS[10:]])
+
+    assert len(world.asked) == gets
+    assert world.now < 34
+
+
+async def test_an_incomplete_row_of_a_proven_list_is_confirmed() -> None:
+    def script(job_id: str, number: int, now: float) -> Answer:
+        return job(job_id, JobStatus.SUCCEEDED, usage=7)
+
+    def listing(number: int, now: float, size: int) -> ScannedPage:
+        jobs = [job(job_id, JobStatus.SUCCEEDED, usage=7 if job_id in IDS[:10] else None) for job_id in IDS]
+        return page_of(jobs, number, size)
+
+    world = World(script, poll=EVERY_2_S, listing=listing)
+    await proven(world, IDS[:10])
+
+    ended = await outcomes([world.enter(job_id).ended for job_id in IDS[10:]])
+
+    assert {getattr(each, "usage", None) for each in ended} == {7}
+    assert sorted(asked for _, asked in world.asked) == sorted(IDS[10:])
+
+
+async def test_where_the_sample_fails_the_row_of_a_proven_list_is_believed() -> None:
+    down = False
+
+    def script(job_id: str, number: int, now: float) -> Answer:
+        return InternalServerError(status=500) if down else job(job_id, JobStatus.SUCCEEDED)
+
+    ended = [job(job_id, JobStatus.SUCCEEDED) for job_id in IDS]
+    world = World(script, listing=lambda number, now: page_of(ended, number, 100))
+    await proven(world, IDS[:10])
+    down = True
+
+    found = await outcomes([world.enter(job_id).ended for job_id in IDS[10:]])
+
+    assert {getattr(each, "status", None) for each in found} == {JobStatus.SUCCEEDED}
+
+
+async def test_pages_are_not_requested_while_the_gate_is_closed() -> None:
+    """138 pages went out during a Retry-After of 3 s that a GET had received."""
+    ids = [f"ft-{n}" for n in range(3000)]
+    throttled = RateLimitError(status=429, retry_after=30)
+    world = World(lambda job_id, number, now: throttled, listing=truthful(ids, running), page_latency=0.05)
+    waits = [world.enter(job_id) for job_id in ids]
+    lone = world.enter("unlisted")
+    await asyncio.sleep(0.2)
+    world.gate.report(throttled, began=world.loop.time(), now=world.loop.time(), u=0)
+    before = len(world.pages)
+
+    await asyncio.sleep(29)
+
+    assert len(world.pages) <= before + 4  # those in flight
+    world.leave(lone, *waits)
 
 
 async def test_confirmations_go_before_polls() -> None:
@@ -318,7 +427,7 @@ async def test_confirmations_go_before_polls() -> None:
 
     def listing(number: int, now: float) -> ScannedPage:
         statuses = [JobStatus.SUCCEEDED if job_id in ended_ids else JobStatus.RUNNING for job_id in ids]
-        return page_of([job(*each) for each in zip(ids, statuses, strict=True)], number)
+        return page_of([job(*each) for each in zip(ids, statuses, strict=True)], number, 100)
 
     world = World(ends_at(0), latency=0.1, width=1, listing=listing)
     unlisted = [world.enter(f"unlisted-{n}") for n in range(5)]
@@ -327,8 +436,7 @@ async def test_confirmations_go_before_polls() -> None:
     await outcomes([wait.ended for wait in (*unlisted, *waits[20:])])
 
     assert {job_id for _, job_id in world.asked[:10]} == set(ended_ids)
-    for wait in waits:
-        wait.leave()
+    world.leave(*waits)
 
 
 # --- failures of the list ---------------------------------------------------------------------------
@@ -354,7 +462,7 @@ async def test_a_refused_list_is_given_up_and_tried_again_rarely(
 
     assert len(world.pages) == 1
     assert len(world.asked) > 50 * 110
-    assert sum("one by one" in record.message for record in caplog.records) == 1
+    assert sum("the list of jobs is unavailable" in record.message for record in caplog.records) == 1
 
 
 @pytest.mark.parametrize(
@@ -395,24 +503,23 @@ async def test_a_slow_list_holds_nobody_up_for_long() -> None:
 
 async def test_a_deadline_holds_during_a_sweep() -> None:
     world = World(running, listing=truthful(IDS, running), page_latency=4)
-    with world.enter(IDS[0], timeout=1) as hasty:
+    with world.entered(IDS[0], timeout=1) as hasty:
         others = [world.enter(job_id) for job_id in IDS[1:]]
         with pytest.raises(WaitTimeoutError) as caught:
             await hasty.ended
 
     assert world.now <= 1.01
     assert caught.value.last_job == job(IDS[0])  # the last poll was a GET of its own
-    for wait in others:
-        wait.leave()
+    world.leave(*others)
 
 
 async def test_closing_during_a_sweep_leaves_nothing() -> None:
     world = World(running, listing=truthful(IDS, running), page_latency=4)
     waits = [world.enter(job_id) for job_id in IDS]
     await asyncio.sleep(1)
-    assert "sweeping" in repr(world.hub)
+    assert world.scheduler.stats().in_flight == 1
 
-    await world.hub.close()
+    await world.scheduler.close()
 
     await outcomes([wait.ended for wait in waits])
     assert tasks_besides_mine() == []
@@ -439,7 +546,7 @@ async def test_max_rate_is_kept() -> None:
 
 
 async def test_max_rate_counts_pages_too() -> None:
-    world = World(running, poll=EVERY_2_S, max_rate=1, listing=truthful(IDS, running, size=20))
+    world = World(running, poll=EVERY_2_S, max_rate=1, listing=truthful(IDS, running))
 
     await lasting(world, 60)
 
@@ -464,7 +571,7 @@ async def test_a_limit_of_the_account_is_learned_and_nothing_is_lost() -> None:
     assert world.now < 30
     refused = len(world.asked) - sum(1 for _ in ended)
     assert refused < len(world.asked)
-    assert "rate=inf" not in repr(world.gate)
+    assert world.scheduler.stats().rate is not None
 
 
 async def test_an_ended_job_is_read_on_the_pages_once_and_still_held_against_them() -> None:
@@ -493,4 +600,5 @@ async def test_an_ended_job_is_read_on_the_pages_once_and_still_held_against_the
     assert read.count(IDS[0]) == 1
 
     await lasting(world, 40, IDS[1:])
-    assert max(at for at, _ in world.pages) < 55  # the list then told it as running, and was given up
+    assert world.scheduler.stats().list_state == "given up"
+    assert IDS[0] in str(world.scheduler.stats().list_reason)

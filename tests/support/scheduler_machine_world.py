@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import attrs
+from dashscope_ft_async._api.journal import Journal
 
 from dashscope_ft_async import DashScopeFTError, FineTuneJob, PollPolicy, RetryPolicy
 from dashscope_ft_async._api.gate import Gate
-from dashscope_ft_async._api.journal import Journal
 from dashscope_ft_async._api.wire import Response, ScannedPage, decode_job, decode_page, scan_page
 from dashscope_ft_async._engine.completion import follow
 from dashscope_ft_async._engine.scheduler import Hub

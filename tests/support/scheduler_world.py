@@ -1,39 +1,87 @@
-"""A hub with a fake service of ten lines: no HTTP, so that instants can be asserted exactly."""
+"""A scheduler with a fake service of a few lines: no HTTP, so that instants can be asserted exactly."""
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TypeAlias
+from typing import Any, TypeAlias, cast
+from urllib.parse import parse_qs, urlsplit
 
 from dashscope_ft_async import FineTuneJob, JobStatus, PollPolicy, RetryPolicy, WatchState
+from dashscope_ft_async._api.calls import Call
+from dashscope_ft_async._api.events import EventStream
 from dashscope_ft_async._api.gate import Gate
-from dashscope_ft_async._api.journal import Journal
+from dashscope_ft_async._api.runner import Runner
 from dashscope_ft_async._api.wire import Row, ScannedPage
-from dashscope_ft_async._engine.scheduler import Hub
-from dashscope_ft_async._engine.watch import Wait
+from dashscope_ft_async._engine.scheduler import Coalesce, Scheduler
+from dashscope_ft_async._engine.wait import Wait
+from dashscope_ft_async.errors import APIError
+from dashscope_ft_async.hooks import Hook
 from dashscope_ft_async.policy import WaitPolicy, WaitState
 
 Answer: TypeAlias = FineTuneJob | Exception
-Listing: TypeAlias = Callable[[int, float], ScannedPage | Exception]
-"""Number of the page and seconds since the start, to what asking for it brings."""
+Listing: TypeAlias = Callable[..., ScannedPage | Exception]
+"""Number of the page, seconds since the start, and (if it takes it) the page size asked for, to what the
+request brings."""
 Script: TypeAlias = Callable[[str, int, float], Answer]
 """Job id, number of the poll (from 0) and seconds since the start, to what the poll brings."""
 
 
 def job(job_id: str, status: JobStatus = JobStatus.RUNNING, **fields: object) -> FineTuneJob:
     given: Mapping[str, object] = {"job_id": job_id, "status": status, "raw_status": str(status)} | fields
+    if status is JobStatus.SUCCEEDED:
+        given = {"finetuned_output": f"model-{job_id}"} | dict(given)
     return FineTuneJob(**given)  # type: ignore[arg-type]
 
 
-def saved(wait: Wait) -> WatchState:
-    return WatchState(job_id=wait.watch.job_id, base_url="http://127.0.0.1", started=datetime.now(UTC))
+def saved(job_id: str, state: WaitState, last_job: FineTuneJob | None) -> WatchState:
+    return WatchState(
+        job_id=job_id,
+        base_url="http://127.0.0.1",
+        started=datetime.now(UTC),
+        last_status=None if last_job is None else last_job.raw_status,
+    )
+
+
+class FakeRunner:
+    """Takes the place of `Runner`: no HTTP, the gates are real."""
+
+    def __init__(
+        self,
+        retry: RetryPolicy,
+        width: int,
+        max_rate: float | None,
+        fetch: Callable[[Call[Any]], Any],
+        uniform: Callable[[], float],
+    ) -> None:
+        self.gate = Gate(retry, width, max_rate)
+        self.list_gate = Gate(retry, width, max_rate)
+        self.requests = 0
+        self._fetch = fetch
+        self._uniform = uniform
+
+    async def attempt(self, call: Call[Any], number: int | None = None) -> Any:
+        loop = asyncio.get_running_loop()
+        self.requests += 1
+        began = loop.time()
+        outcome: object
+        try:
+            outcome = await self._fetch(call)
+        except APIError as error:
+            outcome = error
+        gate = self.list_gate if call.lists else self.gate
+        gate.report(outcome, began=began, now=loop.time(), u=self._uniform())
+        if isinstance(outcome, APIError):
+            raise outcome
+        return outcome
 
 
 class World:
-    """The hub, its gate, and what was asked when. Jitter is the middle (none) unless told otherwise."""
+    """The scheduler, its gates, and what was requested when. Jitter is the middle (none) by default."""
 
     def __init__(
         self,
@@ -47,28 +95,32 @@ class World:
         listing: Listing | None = None,
         page_latency: float = 0.0,
         max_rate: float | None = None,
+        coalesce: Coalesce = True,
+        hooks: Sequence[Hook] = (),
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.started = self.loop.time()
         self.asked: list[tuple[float, str]] = []
         self._count: Counter[str] = Counter()
-        self.under_way = 0
-        self.most_under_way = 0
+        self.in_flight = 0
+        self.most_in_flight = 0
         self.retry = retry or RetryPolicy()
         self.policy = WaitPolicy(poll or PollPolicy(jitter=0.0), self.retry, 30.0)
-        self.gate = Gate(self.retry, width, max_rate)
-        self.list_gate = Gate(self.retry, width, max_rate)
+        uniform = u if callable(u) else lambda: u
+        self.runner = FakeRunner(self.retry, width, max_rate, self._fetch, uniform)
+        self.gate = self.runner.gate
+        self.list_gate = self.runner.list_gate
         self.pages: list[tuple[float, int]] = []
+        self.page_sizes: list[int] = []
         self.page_latency = page_latency
         self._listing = listing
-        self.hub = Hub(
-            self._fetch,
-            self.gate,
-            Journal(),
+        self._sized = listing is not None and len(inspect.signature(listing).parameters) > 2
+        self.scheduler = Scheduler(
+            cast("Runner", self.runner),
+            EventStream(hooks),
             save=saved,
-            fetch_page=None if listing is None else self._fetch_page,
-            list_gate=self.list_gate,
-            uniform=u if callable(u) else lambda: u,
+            coalesce=coalesce if listing is not None else False,
+            uniform=uniform,
         )
         self._script = script
         self.latency = latency
@@ -77,28 +129,35 @@ class World:
     def now(self) -> float:
         return self.loop.time() - self.started
 
-    async def _fetch(self, job_id: str) -> FineTuneJob:
+    async def _fetch(self, call: Call[Any]) -> FineTuneJob | ScannedPage:
+        if call.lists:
+            query = parse_qs(urlsplit(call.request.path).query)
+            return await self._fetch_page(int(query["page_no"][0]), int(query["page_size"][0]))
+        return await self._fetch_job(str(call.job_id))
+
+    async def _fetch_job(self, job_id: str) -> FineTuneJob:
         number = self._count[job_id]
         self._count[job_id] += 1
         self.asked.append((round(self.now, 3), job_id))
-        self.under_way += 1
-        self.most_under_way = max(self.most_under_way, self.under_way)
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
             if self.latency:
                 await asyncio.sleep(self.latency)
         finally:
-            self.under_way -= 1
+            self.in_flight -= 1
         answer = self._script(job_id, number, self.now)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    async def _fetch_page(self, number: int) -> ScannedPage:
+    async def _fetch_page(self, number: int, size: int) -> ScannedPage:
         self.pages.append((round(self.now, 3), number))
+        self.page_sizes.append(size)
         if self.page_latency:
             await asyncio.sleep(self.page_latency)
         assert self._listing is not None
-        answer = self._listing(number, self.now)
+        answer = self._listing(number, self.now, size) if self._sized else self._listing(number, self.now)
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -107,15 +166,36 @@ class World:
         return [at for at, asked in self.asked if asked == job_id]
 
     def enter(self, job_id: str, *, timeout: float | None = None, poll: PollPolicy | None = None) -> Wait:
+        """Begin a wait; `leave` it, or use `entered`."""
         policy = self.policy if poll is None else WaitPolicy(poll, self.retry, 30.0)
         deadline = None if timeout is None else self.loop.time() + timeout
-        return self.hub.wait(job_id, policy, WaitState(self.loop.time(), deadline))
+        return self.scheduler.add(job_id, policy, WaitState(self.loop.time(), deadline))
+
+    def leave(self, *waits: Wait) -> None:
+        for wait in waits:
+            self.scheduler.remove(wait)
+
+    @contextmanager
+    def entered(
+        self, job_id: str, *, timeout: float | None = None, poll: PollPolicy | None = None
+    ) -> Iterator[Wait]:
+        wait = self.enter(job_id, timeout=timeout, poll=poll)
+        try:
+            yield wait
+        finally:
+            self.leave(wait)
 
     async def wait(
         self, job_id: str, *, timeout: float | None = None, poll: PollPolicy | None = None
     ) -> FineTuneJob:
-        with self.enter(job_id, timeout=timeout, poll=poll) as wait:
-            return await wait.ended
+        with self.entered(job_id, timeout=timeout, poll=poll) as wait:
+            ended: FineTuneJob = await wait.ended
+            return ended
+
+
+async def changes(wait: Wait) -> AsyncIterator[FineTuneJob]:
+    while (snapshot := await wait.next_change()) is not None:
+        yield snapshot
 
 
 def ends_at(seconds: float, status: JobStatus = JobStatus.SUCCEEDED) -> Script:
@@ -137,7 +217,7 @@ async def outcomes(waits: Sequence[asyncio.Future[FineTuneJob]]) -> list[FineTun
     return await asyncio.gather(*waits, return_exceptions=True)
 
 
-def page_of(jobs: Sequence[FineTuneJob], number: int, size: int = 100) -> ScannedPage:
+def page_of(jobs: Sequence[FineTuneJob], number: int, size: int) -> ScannedPage:
     """Page `number` of these jobs, as the list shows them."""
     by_id = {each.job_id: each for each in jobs}
 
@@ -151,11 +231,11 @@ def page_of(jobs: Sequence[FineTuneJob], number: int, size: int = 100) -> Scanne
     return ScannedPage(size, len(jobs), tuple(rows))
 
 
-def truthful(job_ids: Sequence[str], script: Script, size: int = 100) -> Listing:
-    """A list that says what the jobs themselves say."""
+def truthful(job_ids: Sequence[str], script: Script) -> Listing:
+    """A list that shows what the jobs' own answers show."""
 
-    def listing(number: int, now: float) -> ScannedPage:
-        told = [script(job_id, 0, now) for job_id in job_ids]
-        return page_of([each for each in told if isinstance(each, FineTuneJob)], number, size)
+    def listing(number: int, now: float, size: int) -> ScannedPage:
+        shown = [script(job_id, 0, now) for job_id in job_ids]
+        return page_of([each for each in shown if isinstance(each, FineTuneJob)], number, size)
 
     return listing

@@ -1,4 +1,4 @@
-"""A real Chromium, and pages in it that must keep to themselves. Run by `.ci/browser`."""
+"""Pages in Chromium that must report no error and load nothing from outside. Run by `.ci/browser`."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ LAUNCH = [
 
 
 class OpenPage(Protocol):
-    """Opens `url` in a window of that many pixels."""
+    """Opens `url` in a window of this size in pixels."""
 
     def __call__(self, url: str, *, width: int = 1280, height: int = 800, dark: bool = False) -> Page: ...
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """The browser that CHROMIUM names, else the one on the path; none is ever downloaded."""
+    """The browser named by CHROMIUM, else `chromium` on the path. None is downloaded."""
     binary = shutil.which(os.environ.get("CHROMIUM") or "chromium")
     assert binary, "no browser: .ci/browser says how to get one"
     with sync_playwright() as playwright:
@@ -42,7 +42,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where pictures go: the folder that SCREENSHOTS names, else a temporary one."""
+    """The folder for screenshots: the one named by SCREENSHOTS, else a temporary one."""
     named = os.environ.get("SCREENSHOTS")
     folder = Path(named) if named else tmp_path_factory.mktemp("screenshots")
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,42 +51,42 @@ def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[OpenPage]:
-    """Opens pages, and holds in the end that they reported no error and asked nobody outside."""
+    """Opens pages; at the end checks that they reported no error and sent no request to another host."""
     pages: list[Page] = []
-    trouble: list[str] = []
+    problems: list[str] = []
 
     def opened(url: str, *, width: int = 1280, height: int = 800, dark: bool = False) -> Page:
-        def heard(message: ConsoleMessage) -> None:
+        def on_console(message: ConsoleMessage) -> None:
             if message.type == "error":
-                trouble.append(f"{url}: {message.text} {message.location}")
+                problems.append(f"{url}: {message.text} {message.location}")
 
-        def raised(error: object) -> None:
-            trouble.append(f"{url}: {error}")
+        def on_error(error: object) -> None:
+            problems.append(f"{url}: {error}")
 
-        def asked(request: Request) -> None:
+        def on_request(request: Request) -> None:
             if not _within(url, request.url):
-                trouble.append(f"{url}: asks for {request.url}")
+                problems.append(f"{url}: requests {request.url}")
 
         page = browser.new_page(
             viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
         )
         page.set_default_timeout(10_000)
         pages.append(page)
-        page.on("console", heard)
-        page.on("pageerror", raised)
-        page.on("request", asked)
+        page.on("console", on_console)
+        page.on("pageerror", on_error)
+        page.on("request", on_request)
         page.goto(url)
         return page
 
     yield opened
     for page in pages:
         page.close()
-    assert trouble == []
+    assert problems == []
 
 
-def _within(url: str, asked: str) -> bool:
-    """Whether `asked` stays in the file, in memory, or with the server on this machine that `url` names."""
-    page, request = urlsplit(url), urlsplit(asked)
+def _within(url: str, requested: str) -> bool:
+    """Whether a request of the page `url` stays in files, in memory, or on the same local server."""
+    page, request = urlsplit(url), urlsplit(requested)
     if request.scheme in ("file", "data", "blob", "about"):
         return True
     return page.hostname == "127.0.0.1" and (page.scheme, page.netloc) == (request.scheme, request.netloc)

@@ -1,4 +1,4 @@
-"""Each page of the docs site, once, in narrow and wide windows, light and dark."""
+"""Every page of the site in a wide and a narrow window, in light and dark colours."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAGES = sorted(str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").
 
 
 class Quiet(SimpleHTTPRequestHandler):
-    """Files, without a line on stderr for each."""
+    """Serves files without a log line for each."""
 
     def log_request(self, *_: object) -> None:
         pass
@@ -28,7 +28,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="session")
 def built() -> Path:
-    """The folder of the site, as `.ci/docs` builds it."""
+    """The folder of the site, built as `.ci/docs` builds it."""
     zensical = str(Path(sys.executable).with_name("zensical"))
     subprocess.run([zensical, "build", "--strict", "--clean"], cwd=ROOT, check=True, timeout=300)
     return ROOT / "site"
@@ -36,7 +36,7 @@ def built() -> Path:
 
 @pytest.fixture(scope="session")
 def site(built: Path) -> Iterator[str]:
-    """Where the site is served."""
+    """The URL of the site."""
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(built))) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -46,14 +46,12 @@ def site(built: Path) -> Iterator[str]:
 
 
 def wider_than_its_window(page: Page) -> bool:
-    """Whether one has to scroll sideways to read the page."""
+    """Whether the page needs horizontal scrolling."""
     return bool(page.evaluate("document.documentElement.scrollWidth > window.innerWidth"))
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_stands_in_both_windows(
-    name: str, site: str, open_page: OpenPage, screenshots: Path
-) -> None:
+def test_a_page_fits_both_windows(name: str, site: str, open_page: OpenPage, screenshots: Path) -> None:
     picture = name.removesuffix(".md").replace("/", "-")
     page = open_page(f"{site}/{name.removesuffix('.md')}.html")
 
@@ -66,7 +64,7 @@ def test_a_page_stands_in_both_windows(
         assert not wider_than_its_window(page)
 
 
-def test_the_page_follows_the_readers_scheme(site: str, open_page: OpenPage) -> None:
+def test_the_page_uses_the_colour_scheme_of_the_system(site: str, open_page: OpenPage) -> None:
     grounds = [
         open_page(f"{site}/index.html", dark=dark).evaluate(
             "getComputedStyle(document.body).backgroundColor"
@@ -77,7 +75,16 @@ def test_the_page_follows_the_readers_scheme(site: str, open_page: OpenPage) -> 
     assert grounds[0] != grounds[1]
 
 
-def test_search_finds_a_name_and_leads_to_it(site: str, open_page: OpenPage) -> None:
+def test_the_language_switch_opens_the_chinese_pages(site: str, open_page: OpenPage) -> None:
+    page = open_page(f"{site}/reference/cli.html")
+
+    page.locator(".md-select button").hover()
+    page.locator(".md-select__link", has_text="中文").click()
+
+    expect(page.locator("article")).to_contain_text("快速开始")
+
+
+def test_search_finds_a_name_and_opens_its_place(site: str, open_page: OpenPage) -> None:
     page = open_page(f"{site}/index.html")
 
     find(page, "outage_tolerance")
@@ -86,7 +93,7 @@ def test_search_finds_a_name_and_leads_to_it(site: str, open_page: OpenPage) -> 
     assert page.url.endswith("#dashscope_ft_async.PollPolicy.outage_tolerance")
 
 
-def test_the_site_can_be_read_and_searched_without_a_server(built: Path, open_page: OpenPage) -> None:
+def test_the_site_works_from_a_folder_without_a_server(built: Path, open_page: OpenPage) -> None:
     page = open_page((built / "index.html").as_uri())
 
     page.get_by_role("link", name="Why these defaults").first.click()
@@ -97,7 +104,7 @@ def test_the_site_can_be_read_and_searched_without_a_server(built: Path, open_pa
 
 
 def find(page: Page, words: str) -> None:
-    """Search for `words`, and follow the first result."""
+    """Search for `words` and open the first result."""
     page.wait_for_load_state("networkidle")
     page.keyboard.press("/")
     page.get_by_role("combobox").fill(words)

@@ -1,4 +1,4 @@
-"""The built site: what zensical's `--strict` leaves out. Run by `.ci/docs`, which builds it first."""
+"""Checks of the built site that zensical's `--strict` does not make. Run by `.ci/docs`, which builds it."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ ROOT = Path(__file__).parents[3]
 SITE = ROOT / "site"
 PAGES = sorted(SITE.rglob("*.html"))
 
-# Airflow, Temporal, OpenTelemetry and pytest's plugins need not be installed to be read.
 MODULES = ("", ".hooks", ".otel", ".airflow", ".temporal", ".testing")
 
 
 class Page(HTMLParser):
-    """The ids of a page, where it leads, and what it loads."""
+    """The anchors, links and loaded files of a page."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.ids: set[str] = set()
-        self.leads: list[str] = []
+        self.links: list[str] = []
         self.loads: list[str] = []
         self.feed(path.read_text(encoding="utf-8"))
 
@@ -34,7 +33,7 @@ class Page(HTMLParser):
         given = {name: value for name, value in attrs if value}
         self.ids.update(given[name] for name in ("id", "name") if name in given)
         if tag == "a" and "href" in given:
-            self.leads.append(given["href"])
+            self.links.append(given["href"])
         elif tag in ("link", "use") and "href" in given:
             self.loads.append(given["href"])
         elif "src" in given:
@@ -48,8 +47,8 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(SITE))
 
 
-def lost(page: Path, link: str) -> bool:
-    """Whether a link within the site leads nowhere."""
+def is_broken(page: Path, link: str) -> bool:
+    """Whether the target of a link within the site does not exist."""
     parts = urlsplit(link)
     base = SITE if parts.path.startswith("/") else page.parent
     to = (base / unquote(parts.path).lstrip("/")).resolve() if parts.path else page
@@ -69,10 +68,10 @@ def test_every_page_of_the_docs_was_built() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_every_link_and_anchor_leads_somewhere(page: Path) -> None:
-    within = [link for link in READ[page].leads + READ[page].loads if not urlsplit(link).scheme]
+def test_every_link_and_anchor_exists(page: Path) -> None:
+    within = [link for link in READ[page].links + READ[page].loads if not urlsplit(link).scheme]
 
-    assert [link for link in within if lost(page, link)] == []
+    assert [link for link in within if is_broken(page, link)] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -82,7 +81,7 @@ def test_a_page_loads_nothing_from_outside(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_to_the_outside_are_https(page: Path) -> None:
-    outside = [urlsplit(link) for link in READ[page].leads if urlsplit(link).scheme]
+    outside = [urlsplit(link) for link in READ[page].links if urlsplit(link).scheme]
 
     assert [link.geturl() for link in outside if link.scheme != "https" or "." not in link.netloc] == []
 
@@ -101,11 +100,11 @@ def test_style_sheets_load_nothing_from_outside() -> None:
     assert loaded == []
 
 
-def test_every_public_name_has_its_place() -> None:
+def test_every_public_name_is_documented() -> None:
     assert public_names() - inventory() == set()
 
 
-def test_every_method_and_field_of_a_public_class_has_its_place() -> None:
+def test_every_method_and_field_of_a_public_class_is_documented() -> None:
     members = {
         f"dashscope_ft_async.{name}.{member}"
         for name in dashscope_ft_async.__all__
@@ -118,20 +117,20 @@ def test_every_method_and_field_of_a_public_class_has_its_place() -> None:
 
 
 def inventory() -> set[str]:
-    """Every name that the site has a place for."""
+    """All names that are documented on the site."""
     packed = (SITE / "objects.inv").read_bytes().split(b"\n", 4)[4]
     return {line.split(" ", 1)[0] for line in zlib.decompress(packed).decode().splitlines()}
 
 
 def members_of(kind: type) -> set[str]:
-    """What the class has of our own making: methods, properties and fields."""
-    ours = [base for base in kind.__mro__ if base.__module__.startswith("dashscope_ft_async")]
-    named = {name for base in ours for name in (*vars(base), *vars(base).get("__annotations__", ()))}
+    """Methods, properties and fields of the class that this package defines."""
+    bases = [base for base in kind.__mro__ if base.__module__.startswith("dashscope_ft_async")]
+    named = {name for base in bases for name in (*vars(base), *vars(base).get("__annotations__", ()))}
     return {name for name in named if not name.startswith("_")}
 
 
 def public_names() -> set[str]:
-    """By ``__all__``, read without importing what is of the engines."""
+    """The names in ``__all__``, read without importing: Airflow and Temporal need not be installed."""
     return {f"dashscope_ft_async{module}.{name}" for module in MODULES for name in _all(module)}
 
 

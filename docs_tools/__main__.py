@@ -1,6 +1,6 @@
-"""``python -m docs_parts``: write the parts into their pages."""
+"""``python -m docs_tools``: write the generated parts into their pages."""
 
-from docs_parts import DOCS, PARTS, with_part
+from docs_tools import DOCS, PARTS, with_part
 
 for (_page, _name), _make in PARTS.items():
     _path = DOCS / _page

@@ -1,4 +1,4 @@
-"""The comparison with others, from what `bench` measured and kept."""
+"""Generates the tables of the comparison page from the measurements stored in bench/*.json."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _FAULTS = (
 
 
 def costs() -> str:
-    """What ways to wait cost, side by side, and the command that measures each line."""
+    """Return the table of costs: one row per measurement, one column per contender."""
     kept = _kept("results.json")
     rows = [
         "| | " + " | ".join(TITLES.values()) + " | `python -m bench` … |",
@@ -56,7 +56,7 @@ def costs() -> str:
 
 
 def faults() -> str:
-    """What becomes of a wait, by faults of many kinds, and how many of all end as wanted."""
+    """Return the table of ten faults, and how many of all faults each waiter handles correctly."""
     kept = _kept("faults.json")
     found = {(row["group"], row["name"]): row for row in kept["rows"]}
     rows = [

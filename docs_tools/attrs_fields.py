@@ -1,4 +1,4 @@
-"""For mkdocstrings: what a field begins with, instead of the code that gives it that value."""
+"""A mkdocstrings extension: show the default of an attrs field instead of its `attrs.field(...)` call."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import griffe
 
 
 class AttrsFields(griffe.Extension):
-    """Shows the default of an ``attrs.field``, and nothing where a parameter of the same name is kept."""
+    """Replace ``attrs.field(default=x)`` with ``x``; hide the value of ``self.name = name``."""
 
     def on_attribute_instance(self, *, attr: griffe.Attribute, **_: Any) -> None:
-        """See griffe."""
+        """Called by griffe for each attribute it has read."""
         value = attr.value
         if isinstance(value, griffe.ExprCall) and str(value.function) == "attrs.field":
             keywords = [given for given in value.arguments if isinstance(given, griffe.ExprKeyword)]

@@ -166,39 +166,6 @@ def _owner(filename: str) -> str:
     return "snapshot" if "/wire/" in filename or "/models/" in filename else "library"
 
 
-async def scale(name: str, url: str, *, seconds: float) -> Numbers:
-    """Waits with the default policy, some of which end: CPU per minute, lag, and lag minus the interval."""
-    beyond: list[float] = []
-    lags: list[float] = []
-    async with _default_client(name, url) as client:
-        await client.get(control(url, "start")["ids"][0])
-        plan = control(url, "start")
-        began, ends = time.monotonic(), plan["ends"]
-        interval = importlib.import_module(name).PollPolicy().interval
-
-        async def wait(job_id: str) -> None:
-            await client.wait_for_terminal(job_id)
-            lag = time.monotonic() - ends[job_id]
-            lags.append(lag)
-            beyond.append(lag - interval(ends[job_id] - began, 1.0))
-
-        cpu = time.process_time()
-        tasks = [asyncio.create_task(wait(job_id)) for job_id in plan["ids"]]
-        await asyncio.sleep(seconds)
-        result = {
-            "waits": len(tasks),
-            "cpu_per_minute": 60 * (time.process_time() - cpu) / (time.monotonic() - began),
-            "ended": len(ends),
-            "lost": len(ends) - len(lags),
-            "lag_p50": _quantile(lags, 0.5),
-            "lag_p99": _quantile(lags, 0.99),
-            "beyond_p99": _quantile(beyond, 0.99),
-            **control(url, "report"),
-        }
-        _exit(result)
-    return result
-
-
 async def register(name: str, url: str) -> Numbers:
     """A wait for each job: time and memory until all are registered, then observed once, then closed."""
     process: Any = importlib.import_module("psutil").Process()
@@ -226,40 +193,30 @@ async def register(name: str, url: str) -> Numbers:
     return result
 
 
-async def observe(name: str, url: str, *, seconds: float) -> Numbers:
-    """Waits with the default policy for the jobs that run: requests for each observation of a job."""
-    async with _default_client(name, url) as client:
-        plan = control(url, "start")
-        tasks = [asyncio.create_task(client.wait_for_terminal(job_id)) for job_id in plan["running"]]
-        await asyncio.sleep(seconds)
-        observations, report = client.stats().observations, control(url, "report")
-        result = {
-            "waits": sum(not task.done() for task in tasks),
-            "observations": observations,
-            "requests_per_observation": sum(report["requests"].values()) / observations,
-            **report,
-        }
-        _exit(result)
-    return result
+async def steady(name: str, url: str, *, hours: float, warm_up: float, seconds: float) -> Numbers:
+    """Waits that began hours ago, for the jobs that run, with the default policy: requests and CPU.
 
-
-async def resume(name: str, url: str, *, hours: float, warm_up: float, seconds: float) -> Numbers:
-    """Waits that began hours ago, with the default policy: requests per minute, after `warm_up` seconds."""
+    What is sent in the first `warm_up` seconds is not counted.
+    """
     state: Any = importlib.import_module(name).WatchState
     started = datetime.now(UTC) - timedelta(hours=hours)
     async with _default_client(name, url) as client:
-        job_ids = control(url, "start")["ids"]
+        job_ids = control(url, "start")["running"]
         states = [state(job_id=each, base_url=client.base_url, started=started) for each in job_ids]
         tasks = [asyncio.create_task(client.resume(each)) for each in states]
         await asyncio.sleep(warm_up)
-        before, cpu, began = control(url, "report")["requests"], time.process_time(), time.monotonic()
+        before, observed = control(url, "report")["requests"], client.stats().observations
+        cpu, began = time.process_time(), time.monotonic()
         await asyncio.sleep(seconds)
         after, minutes = control(url, "report")["requests"], (time.monotonic() - began) / 60
         requests = {kind: count - before.get(kind, 0) for kind, count in after.items()}
+        observations = client.stats().observations - observed
         result = {
             "waits": sum(not task.done() for task in tasks),
             "requests": requests,
             "requests_per_minute": sum(requests.values()) / minutes,
+            "observations": observations,
+            "requests_per_observation": sum(requests.values()) / max(1, observations),
             "cpu_per_minute": (time.process_time() - cpu) / minutes,
         }
         _exit(result)
@@ -306,7 +263,7 @@ def _print(result: Numbers) -> None:
 
 
 _PROBES: dict[str, Callable[..., Awaitable[Numbers]]] = {
-    probe.__name__: probe for probe in (get, hooks, waits, memory, scale, register, observe, resume)
+    probe.__name__: probe for probe in (get, hooks, waits, memory, register, steady)
 }
 
 

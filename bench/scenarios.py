@@ -168,13 +168,19 @@ SCENARIOS = {
     ),
     "few-at-head": Scenario(
         "5 running jobs at the head of a list of 300, default policy, 2 minutes",
-        _probed("observe", plan=(Plan(300, ended=295), Plan(300, ended=295)), seconds=(120.0, 10.0)),
+        _probed(
+            "steady",
+            plan=(Plan(300, ended=295), Plan(300, ended=295)),
+            hours=(0.0, 0.0),
+            warm_up=(0.0, 0.0),
+            seconds=(120.0, 10.0),
+        ),
         (LIBRARY,),
     ),
     "long-500": Scenario(
         "500 waits that began 6 hours ago, default policy, 3 minutes after one of warm-up",
         _probed(
-            "resume",
+            "steady",
             # In the warm-up a few jobs more end, so that the client can learn whether to trust the list.
             plan=(Plan(520, 5.0, 20.0, ending=20), Plan(60, 1.0, 3.0, ending=10)),
             hours=(6.0, 6.0),
@@ -193,15 +199,6 @@ SCENARIOS = {
     ),
     "memory": Scenario("memory per wait, 10,000 of them asleep between polls", _memory, _LIBRARIES),
     "import": Scenario("the first import in a fresh interpreter", _import, _LIBRARIES),
-    "scale-10000": Scenario(
-        "10,000 waits, default policy, 80 s",
-        _probed(
-            "scale",
-            plan=(Plan(10_000, 10.0, 40.0, ending=2_000), Plan(1_000, 2.5, 10.0, ending=200)),
-            seconds=(80.0, 20.0),
-        ),
-        (LIBRARY,),
-    ),
     "scale-100000": Scenario(
         "100,000 waits registered, observed once, and closed",
         _probed("register", plan=(Plan(100_000), Plan(10_000))),

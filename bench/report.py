@@ -58,7 +58,7 @@ class Line:
                 text += f" {self.base}"
         elif self.goal is not None:
             value, goal = self.value(results, LIBRARY), self.goal
-            text = f"≤ {_number(self.goal)} {self.unit}".strip()
+            text = f"≤ {_number(goal)} {self.unit}".strip() if goal else "0"
         else:
             return ""
         if value is None:

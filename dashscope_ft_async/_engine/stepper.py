@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from math import inf
 from typing import TypeAlias
 
 from dashscope_ft_async._api.events import EventStream
@@ -20,6 +21,7 @@ from dashscope_ft_async.hooks import (
     WaitStarted,
 )
 from dashscope_ft_async.models import FineTuneJob, WatchState
+from dashscope_ft_async.models.limits import FIRST_HEARTBEAT, SLOWEST_HEARTBEAT
 from dashscope_ft_async.policy import Contact, Done, Fail, Outcome, Sleep, Snapshot, WaitState, next_step
 
 Save: TypeAlias = Callable[[str, WaitState, FineTuneJob | None], WatchState]
@@ -32,6 +34,8 @@ class Stepper:
     def __init__(self, events: EventStream, save: Save) -> None:
         self._events = events
         self._save = save
+        self._heartbeat_gap = FIRST_HEARTBEAT
+        self._heartbeat_at = inf
 
     def record(self, watch: Watch, snapshot: Snapshot, mark: object, began: float, now: float) -> None:
         """Keep a snapshot; `mark` is that of its row, or `None` if a GET brought it."""
@@ -112,8 +116,17 @@ class Stepper:
         """Emit that a poll failed; `held` are the seconds for which the gate is closed."""
         self._events.emit(PollFailed(job_id=str(watch.key), error=error, held=max(0.0, held)))
 
-    def emit_heartbeat(self, watches: Iterable[Watch]) -> None:
-        """Emit what is waited for."""
+    def start_heartbeat(self, now: float) -> None:
+        """The first wait of a set begins."""
+        self._heartbeat_gap = FIRST_HEARTBEAT
+        self._heartbeat_at = now + FIRST_HEARTBEAT
+
+    def heartbeat(self, watches: Iterable[Watch], now: float) -> None:
+        """Emit what is waited for, if it is time; the next time is twice as far."""
+        if now < self._heartbeat_at:
+            return
+        self._heartbeat_gap = min(SLOWEST_HEARTBEAT, 2 * self._heartbeat_gap)
+        self._heartbeat_at = now + self._heartbeat_gap
         lasts = (watch.last for watch in watches if watch.attempt is None)
         words = (last.raw_status if isinstance(last, FineTuneJob) else "not seen yet" for last in lasts)
         if statuses := Counter(words):

@@ -253,11 +253,12 @@ def _final_error(
 
 
 def _sleep_or_time_out(state: WaitState, delay: float, now: float) -> Step:
-    if state.deadline is None:
+    deadline = state.deadline
+    if deadline is None or now + delay < deadline:
         return Sleep(delay, state)
-    if state.deadline <= now + TIMER_SLACK:
+    if deadline <= now + TIMER_SLACK:
         return Fail(gave_up(WaitTimeoutError, "the wait timed out", state, now))
-    return Sleep(min(delay, state.deadline - now), state)
+    return Sleep(deadline - now, state)
 
 
 def gave_up(kind: type[WaitError], message: str, state: WaitState, now: float) -> WaitError:

@@ -347,6 +347,16 @@ async def test_jobs_that_their_gets_call_running_are_waited_for_and_the_list_is_
     assert world.scheduler.stats().list_state == "given up"
 
 
+async def test_ends_that_await_their_confirmation_are_answered_once_the_list_is_proven() -> None:
+    ended = [job(job_id, JobStatus.SUCCEEDED) for job_id in IDS]
+    world = World(ends_at(0), latency=0.5, listing=lambda number, now: page_of(ended, number, 100))
+
+    found = await outcomes([world.enter(job_id).ended for job_id in IDS])
+
+    assert {getattr(each, "status", None) for each in found} == {JobStatus.SUCCEEDED}
+    assert len(world.asked) < 20
+
+
 async def proven(world: World, job_ids: list[str]) -> None:
     """Let these jobs, which a page shows as ended, prove the list."""
     await outcomes([world.enter(job_id).ended for job_id in job_ids])
@@ -429,7 +439,7 @@ async def test_confirmations_go_before_polls() -> None:
         statuses = [JobStatus.SUCCEEDED if job_id in ended_ids else JobStatus.RUNNING for job_id in ids]
         return page_of([job(*each) for each in zip(ids, statuses, strict=True)], number, 100)
 
-    world = World(ends_at(0), latency=0.1, width=1, listing=listing)
+    world = World(ends_at(0), latency=0.1, width=1, listing=listing, coalesce="confirm")
     unlisted = [world.enter(f"unlisted-{n}") for n in range(5)]
     waits = [world.enter(job_id) for job_id in ids]
 

@@ -49,6 +49,8 @@ class Summary:
     """How the waits ended."""
     lost: int = 0
     """Waits that did not end."""
+    clients: list[str] = attrs.Factory(list[str])
+    """What the clients were doing when waits were lost."""
     wrong: list[str] = attrs.Factory(list[str])
     """Ends, snapshots and pages that contradict the plan."""
     leaked: Counter[str] = attrs.Factory(Counter[str])
@@ -78,6 +80,7 @@ class Summary:
             f"{self.calls} calls of get and list, {self.calls_failed} of them failed after all attempts",
             f"memory blocks: {before} before, {during} during, {after} after; peak {self.peak_mb:.0f} MB",
             f"{self.seconds:.1f} s, CPU {self.cpu:.1f} s, seed {self.plan.seed}",
+            *(f"LOST with {stats}" for stats in self.clients),
             *(f"WRONG {what}" for what in self.wrong[:10]),
             *(f"LEAKED {n} {what}" for what, n in (+self.leaked).items()),
         ]
@@ -160,6 +163,8 @@ class _Run:
         blocks = sys.getallocatedblocks()
         _, pending = await asyncio.wait(waits, timeout=plan.duration + _GRACE)
         summary.lost = len(pending)
+        if pending:
+            summary.clients = [str(client.stats()) for client in clients]
         for task in (*callers, *pending):
             task.cancel()
         await asyncio.gather(*callers, *pending, return_exceptions=True)

@@ -144,7 +144,7 @@ class FoundSettings:
     """`None` if a URL was given, which names the host by itself."""
     workspace: Setting | None
     api_key: Setting | None
-    """Its value shows the kind of key only: ``sk-***``, ``sk-sp-***`` (Coding Plan) or ``***``. `None` if no
+    """Its value shows only the kind of key: ``sk-***``, ``sk-sp-***`` (Coding Plan), ``***``. `None` if no
     key was found."""
 
 

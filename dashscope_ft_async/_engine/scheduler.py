@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Coroutine, Hashable
+from functools import partial
 from math import isfinite
 from typing import Any, Literal, TypeAlias
 
@@ -274,12 +275,18 @@ class Scheduler:
 
     def _start(self, request: Coroutine[Any, Any, None], watch: Watch | None = None) -> None:
         task = self._loop.create_task(request)
-        if task.done():  # an eager task may have finished already
-            return
-        if watch is not None:
-            watch.task = task
         self._tasks.add(task)
+        if watch is not None:
+            watch.task = None if task.done() else task  # an eager task may have finished already
+            task.add_done_callback(partial(self._poll_over, watch))
         task.add_done_callback(self._tasks.discard)
+
+    def _poll_over(self, watch: Watch, task: asyncio.Task[None]) -> None:
+        """Count a poll as over. A task that is cancelled before its first step runs no code of its own."""
+        self._polls -= 1
+        if watch.task is task:
+            watch.task = None
+        self._go_on()
 
     def _go_on(self) -> None:
         """Use the room that a finished request has left."""
@@ -296,16 +303,13 @@ class Scheduler:
                 outcome = await watch.attempt()
         except Exception as error:  # noqa: BLE001 - whatever it is, the waits for this job receive it
             outcome = error
-        finally:
-            self._polls -= 1
-            watch.task = None
+        watch.task = None
         try:
             self._settle(watch, outcome, began)
         except Exception as error:  # noqa: BLE001 - no wait may hang because of a bug
             for wait in tuple(watch.waits):
                 self._stepper.reject(wait, error)
                 self.remove(wait)
-        self._loop.call_soon(self._go_on)
 
     def _settle(self, watch: Watch, outcome: Snapshot | BaseException, began: float) -> None:
         """Use the outcome of a poll for every wait that it concerns."""

@@ -90,13 +90,13 @@ class Stepper:
     # --- events -----------------------------------------------------------------------------------------
 
     def emit_start(self, wait: Wait) -> None:
-        """Emit that a wait began."""
-        if self._events.has_hooks:
+        """Emit that a wait for a job began."""
+        if self._events.has_hooks and isinstance(wait.key, str):
             self._events.emit(WaitStarted(wait=wait.number, job_id=str(wait.key)))
 
     def emit_end(self, wait: Wait, now: float) -> None:
-        """Emit that a wait is over."""
-        if not self._events.has_hooks:
+        """Emit that a wait for a job is over."""
+        if not (self._events.has_hooks and isinstance(wait.key, str)):
             return
         known = wait.ended.done() and not wait.ended.cancelled()
         error = wait.ended.exception() if known else None
@@ -133,6 +133,8 @@ class Stepper:
             self._events.emit(StillWaiting(statuses=statuses))
 
     def _emit_retry(self, wait: Wait, error: BaseException, seconds: float) -> None:
+        if not isinstance(wait.key, str):
+            return
         self._events.emit(
             Retrying(
                 call=None,

@@ -152,12 +152,15 @@ class Waits(ClientBase):
             return ()
         try:
             async with asyncio.timeout(FAILURE_LOG_TIMEOUT):
-                page = await self._runner.attempt(calls.log_page(job_id, 0, LOG_PAGE_LINES))
+                page = await self._runner.attempt(calls.log_page(job_id, 0, 1))
+                if page.total is not None and page.total > number:
+                    offset = page.total - number  # or one more, if the service counts lines from 1
+                    last = calls.log_page(job_id, offset, min(number + 1, LOG_PAGE_LINES))
+                else:
+                    last = calls.log_page(job_id, 0, LOG_PAGE_LINES)
+                page = await self._runner.attempt(last)
                 if page.total is None and len(page.lines) >= LOG_PAGE_LINES:
                     return ()  # the last lines could be anywhere
-                if page.total is not None and page.total > len(page.lines):
-                    offset = max(0, page.total - number)
-                    page = await self._runner.attempt(calls.log_page(job_id, offset, LOG_PAGE_LINES))
                 return page.lines[-number:]
         except (TimeoutError, DashScopeFTError):
             return ()

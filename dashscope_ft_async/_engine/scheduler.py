@@ -27,14 +27,14 @@ from dashscope_ft_async._api.runner import Runner, next_number
 from dashscope_ft_async._engine.list_trust import Meaning
 from dashscope_ft_async._engine.stepper import Save, Stepper
 from dashscope_ft_async._engine.sweep import Observation, PageRead, Sweeper
+from dashscope_ft_async._engine.timer import Timer
 from dashscope_ft_async._engine.wait import Wait
 from dashscope_ft_async._engine.watch import Attempt, Stage, Watch, WatchTable
-from dashscope_ft_async.errors import APIError, APITimeoutError, ClientClosedError
+from dashscope_ft_async.errors import APIError, ClientClosedError
 from dashscope_ft_async.hooks import ListChanged
 from dashscope_ft_async.models import FineTuneJob, WatchState
 from dashscope_ft_async.models.limits import (
     LAST_POLL,
-    PAGE_TIMEOUT,
     TIMER_SLACK,
 )
 from dashscope_ft_async.models.stats import ClientStats
@@ -68,8 +68,7 @@ class Scheduler:
         self._list_gate = runner.list_gate
         self._table = WatchTable()
         self._sweeper = Sweeper(self._table, enabled=bool(coalesce), confirm_all=coalesce == "confirm")
-        self._timer: asyncio.Handle | None = None
-        self._timer_at = 0.0  # uvloop's handle of a timer that is due now does not know its time
+        self._timer = Timer(self._tick)
         self._tasks: set[asyncio.Task[None]] = set()
         self._page_goes_first = False
         # One random number per sweep: jobs that pages show stay together, and so need fewer pages.
@@ -115,7 +114,8 @@ class Scheduler:
         if not watch.entry or soonest < watch.wake:
             self._table.wake_at(watch, soonest)
         self._arm()
-        self._stepper.emit_start(wait)
+        if self._events.has_hooks:
+            self._stepper.emit_start(wait)
         return wait
 
     def remove(self, wait: Wait) -> None:
@@ -135,7 +135,8 @@ class Scheduler:
                     self._rest()
         wait.index = -1
         self._waits -= 1
-        self._stepper.emit_end(wait, self._loop.time())
+        if self._events.has_hooks:
+            self._stepper.emit_end(wait, self._loop.time())
 
     def saved(self, wait: Wait) -> WatchState:
         """Where a wait for a job stands, to go on with it elsewhere."""
@@ -143,10 +144,7 @@ class Scheduler:
 
     def next_poll(self, job_id: str) -> float | None:
         """Seconds until the job is due, 0 while a request for it is made; `None` if nobody waits for it."""
-        watch = self._table.by_key.get(job_id)
-        if watch is None:
-            return None
-        return max(0.0, watch.due - self._loop.time()) if watch.stage is Stage.ASLEEP else 0.0
+        return self._table.time_to_next_poll(job_id, self._loop.time())
 
     def stats(self) -> ClientStats:
         """What this scheduler and its runner are doing."""
@@ -181,13 +179,12 @@ class Scheduler:
     def _rest(self) -> None:
         """Stop what is left when nobody waits."""
         self._table.clear()
-        self._sweeper.stop()
+        if self._sweeper.active:
+            self._sweeper.stop()
         for task in self._tasks:
             if task is not asyncio.current_task():
                 task.cancel()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._timer.set(None)
 
     # --- the timer --------------------------------------------------------------------------------------
 
@@ -197,19 +194,12 @@ class Scheduler:
         when = table.next_wake()
         if (table.queued or table.to_confirm) and self._polls < self._gate.window:
             when = self._gate.next_at if when is None else min(when, self._gate.next_at)
-        if self._sweeper.has_room_for_page(self._list_gate.window):
+        if self._sweeper.active and self._sweeper.has_room_for_page(self._list_gate.window):
             gates_open_at = max(self._gate.next_at, self._list_gate.next_at)
             when = gates_open_at if when is None else min(when, gates_open_at)
-        if self._timer is not None:
-            if self._timer_at == when:
-                return
-            self._timer.cancel()
-        # What is due now is done in the next iteration of the loop, so that a whole gather is one set.
-        self._timer = None if when is None else self._loop.call_at(when, self._tick)
-        self._timer_at = when or 0.0
+        self._timer.set(when)
 
     def _tick(self) -> None:
-        self._timer = None
         now = self._loop.time()
         try:
             for watch, waits in self._table.wake(now):
@@ -217,7 +207,8 @@ class Scheduler:
                     self._expire(watch, wait, now)
                 if watch.waits:
                     self._table.plan(watch)
-            self._stepper.heartbeat(self._table.by_key.values(), now)
+            if now >= self._stepper.heartbeat_at:
+                self._stepper.heartbeat(self._table.by_key.values(), now)
             self._send()
         except Exception as error:  # noqa: BLE001 - the waits must go on
             self._loop.call_exception_handler({"message": "the scheduler failed", "exception": error})
@@ -251,20 +242,23 @@ class Scheduler:
         """Start the requests that the gates allow. Polls and pages take turns, so that under a tight limit
         neither holds the other up."""
         gate, table, now = self._gate, self._table, self._loop.time()
-        if gate.opens_at > now + TIMER_SLACK:
+        if gate.opens_at > now + TIMER_SLACK or not table.by_key:
             return
-        lists_at = self._list_gate.next_at
-        if table.queued and lists_at <= now + TIMER_SLACK and self._sweeper.begin(now):
+        sweeper, soon = self._sweeper, now + TIMER_SLACK
+        if sweeper.enabled and table.queued and self._list_gate.next_at <= soon and sweeper.begin(now):
             self._sweep_u = self._uniform()
-        while gate.next_at <= now + TIMER_SLACK:
+        while gate.next_at <= soon:
             may_poll = self._polls < gate.window and bool(table.to_confirm or table.queued)
-            has_page = self._sweeper.has_room_for_page(self._list_gate.window)
-            may_list = has_page and self._list_gate.next_at <= now + TIMER_SLACK
+            may_list = (
+                sweeper.active
+                and self._list_gate.next_at <= soon
+                and sweeper.has_room_for_page(self._list_gate.window)
+            )
             if may_list and (self._page_goes_first or not may_poll):
                 self._page_goes_first = False
                 gate.sent(now)
                 self._list_gate.sent(now)
-                self._start(self._page(self._sweeper.next_page(), now))
+                self._start(self._page(sweeper.next_page(), now))
             elif may_poll and (watch := table.next_request()) is not None:
                 self._page_goes_first = True
                 gate.sent(now)
@@ -334,7 +328,7 @@ class Scheduler:
     def _record(self, watch: Watch, snapshot: Snapshot, mark: object, began: float, now: float) -> None:
         self._observations += 1
         self._stepper.record(watch, snapshot, mark, began, now)
-        if snapshot.is_terminal and isinstance(snapshot, FineTuneJob):
+        if self._sweeper.enabled and isinstance(snapshot, FineTuneJob) and snapshot.is_terminal:
             self._sweeper.remember_end(snapshot.job_id, now)
 
     def _advance(self, watch: Watch, outcome: Outcome, now: float, u: float) -> None:
@@ -350,19 +344,13 @@ class Scheduler:
 
     async def _page(self, page_no: int, began: float) -> None:
         sweeper, clock = self._sweeper, self._loop.time
-        failure: APIError | None = None
         try:
-            async with asyncio.timeout(PAGE_TIMEOUT):
-                page = await self._runner.attempt(calls.list_page(page_no, sweeper.page_size))
+            page = await self._runner.list_page(page_no, sweeper.page_size)
             self._apply_page(sweeper.page_arrived(page_no, page, began, clock()), began, clock())
         except APIError as error:
-            failure = error
-        except TimeoutError:
-            failure = APITimeoutError(f"no list page within {PAGE_TIMEOUT:g} s")
+            sweeper.page_failed(page_no, error, clock())
         except Exception as error:  # noqa: BLE001 - no failure of the list may cost a wait
-            failure = APIError(f"{type(error).__name__}: {error}")
-        if failure is not None:
-            sweeper.page_failed(page_no, failure, clock())
+            sweeper.page_failed(page_no, APIError(f"{type(error).__name__}: {error}"), clock())
         sweeper.finish_or_go_on(clock())
         self._emit_list_change()
         self._loop.call_soon(self._go_on)

@@ -35,7 +35,8 @@ class Stepper:
         self._events = events
         self._save = save
         self._heartbeat_gap = FIRST_HEARTBEAT
-        self._heartbeat_at = inf
+        self.heartbeat_at = inf
+        """When the next heartbeat is due."""
 
     def record(self, watch: Watch, snapshot: Snapshot, mark: object, began: float, now: float) -> None:
         """Keep a snapshot; `mark` is that of its row, or `None` if a GET brought it."""
@@ -55,12 +56,12 @@ class Stepper:
 
     def step(self, wait: Wait, outcome: Outcome, now: float, u: float, contact: Contact) -> bool:
         """Do what `next_step` decides for one wait. Returns whether the wait has ended."""
-        if isinstance(outcome, FineTuneJob):
-            last = wait.state.last
-            if not isinstance(last, FineTuneJob) or outcome.is_change_from(last):
-                wait.put_change(outcome)
         match next_step(wait.policy, wait.state, outcome, now=now, u=u, contact=contact):
             case Sleep(seconds, state):
+                if isinstance(outcome, FineTuneJob):
+                    last = wait.state.last
+                    if not isinstance(last, FineTuneJob) or outcome.is_change_from(last):
+                        wait.put_change(outcome)
                 wait.state = state
                 wait.due = now + seconds
                 if self._events.has_hooks and isinstance(outcome, BaseException):
@@ -91,12 +92,12 @@ class Stepper:
 
     def emit_start(self, wait: Wait) -> None:
         """Emit that a wait for a job began."""
-        if self._events.has_hooks and isinstance(wait.key, str):
+        if isinstance(wait.key, str):
             self._events.emit(WaitStarted(wait=wait.number, job_id=str(wait.key)))
 
     def emit_end(self, wait: Wait, now: float) -> None:
         """Emit that a wait for a job is over."""
-        if not (self._events.has_hooks and isinstance(wait.key, str)):
+        if not isinstance(wait.key, str):
             return
         known = wait.ended.done() and not wait.ended.cancelled()
         error = wait.ended.exception() if known else None
@@ -119,14 +120,12 @@ class Stepper:
     def start_heartbeat(self, now: float) -> None:
         """The first wait of a set begins."""
         self._heartbeat_gap = FIRST_HEARTBEAT
-        self._heartbeat_at = now + FIRST_HEARTBEAT
+        self.heartbeat_at = now + FIRST_HEARTBEAT
 
     def heartbeat(self, watches: Iterable[Watch], now: float) -> None:
-        """Emit what is waited for, if it is time; the next time is twice as far."""
-        if now < self._heartbeat_at:
-            return
+        """Emit what is waited for. The next heartbeat comes after twice the time."""
         self._heartbeat_gap = min(SLOWEST_HEARTBEAT, 2 * self._heartbeat_gap)
-        self._heartbeat_at = now + self._heartbeat_gap
+        self.heartbeat_at = now + self._heartbeat_gap
         lasts = (watch.last for watch in watches if watch.attempt is None)
         words = (last.raw_status if isinstance(last, FineTuneJob) else "not seen yet" for last in lasts)
         if statuses := Counter(words):

@@ -66,7 +66,8 @@ class Sweeper:
 
     def __init__(self, table: WatchTable, *, enabled: bool, confirm_all: bool) -> None:
         self._table = table
-        self._enabled = enabled
+        self.enabled = enabled
+        """Whether list pages are used at all."""
         self._last_state = "unproven" if enabled else "off"
         self._plan_from = float("-inf")
         self.trust = ListTrust(confirm_all=confirm_all)
@@ -88,7 +89,7 @@ class Sweeper:
     def state(self, now: float) -> tuple[str, str | None]:
         """The state as in `ClientStats.list_state`, and its reason."""
         trust = self.trust
-        if not self._enabled:
+        if not self.enabled:
             return "off", None
         if trust.trust.state is not ListState.GIVEN_UP and self.planner.off_until > now:
             return "unavailable", self.planner.reason
@@ -109,7 +110,7 @@ class Sweeper:
         would leave one job due at each moment.
         """
         table = self._table
-        if not self._enabled or self.active or len(table.by_key) < PAGE_IS_WORTH:
+        if not self.enabled or self.active or len(table.by_key) < PAGE_IS_WORTH:
             return False
         if now < self._plan_from and table.added < max(PAGE_IS_WORTH, len(table.by_key) // 10):
             return False

@@ -273,6 +273,13 @@ class WatchTable:
             self._heap = [item for item in self._heap if item[2].entry == item[1]]
             heapify(self._heap)
 
+    def time_to_next_poll(self, key: Hashable, now: float) -> float | None:
+        """Seconds until a watch is due, 0 unless it is asleep; `None` if there is no such watch."""
+        watch = self.by_key.get(key)
+        if watch is None:
+            return None
+        return max(0.0, watch.due - now) if watch.stage is Stage.ASLEEP else 0.0
+
     def next_wake(self) -> float | None:
         """When the first watch wakes up."""
         heap = self._heap

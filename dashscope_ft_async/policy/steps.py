@@ -24,7 +24,7 @@ from dashscope_ft_async.errors import (
     WaitError,
     WaitTimeoutError,
 )
-from dashscope_ft_async.models import FineTuneJob, WatchState
+from dashscope_ft_async.models import FineTuneJob, JobStatus, WatchState
 from dashscope_ft_async.models.limits import (
     LEAST_OUTAGE_FAILURES,
     LOOKS_WITHOUT_NAME,
@@ -174,7 +174,9 @@ def next_step(
 
 
 def _is_nameless_success(snapshot: Snapshot) -> bool:
-    return isinstance(snapshot, FineTuneJob) and snapshot.succeeded and snapshot.finetuned_output is None
+    if not isinstance(snapshot, FineTuneJob) or snapshot.finetuned_output is not None:
+        return False
+    return snapshot.status is JobStatus.SUCCEEDED
 
 
 def _after_failure(

@@ -12,15 +12,16 @@ from typing import Any, TypeAlias, cast
 from urllib.parse import parse_qs, urlsplit
 
 from dashscope_ft_async import FineTuneJob, JobStatus, PollPolicy, RetryPolicy, WatchState
-from dashscope_ft_async._api.calls import Call
+from dashscope_ft_async._api.calls import Call, list_page
 from dashscope_ft_async._api.events import EventStream
 from dashscope_ft_async._api.gate import Gate
 from dashscope_ft_async._api.runner import Runner
 from dashscope_ft_async._api.wire import Row, ScannedPage
 from dashscope_ft_async._engine.scheduler import Coalesce, Scheduler
 from dashscope_ft_async._engine.wait import Wait
-from dashscope_ft_async.errors import APIError
+from dashscope_ft_async.errors import APIError, APITimeoutError
 from dashscope_ft_async.hooks import Hook
+from dashscope_ft_async.models.limits import PAGE_TIMEOUT
 from dashscope_ft_async.policy import WaitPolicy, WaitState
 
 Answer: TypeAlias = FineTuneJob | Exception
@@ -78,6 +79,16 @@ class FakeRunner:
         if isinstance(outcome, APIError):
             raise outcome
         return outcome
+
+    async def list_page(self, page_no: int, page_size: int) -> ScannedPage:
+        try:
+            async with asyncio.timeout(PAGE_TIMEOUT):
+                page: ScannedPage = await self.attempt(list_page(page_no, page_size))
+                return page
+        except APIError:
+            raise
+        except TimeoutError as slow:
+            raise APITimeoutError("slow") from slow
 
 
 class World:

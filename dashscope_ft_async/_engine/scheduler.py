@@ -30,13 +30,10 @@ from dashscope_ft_async._engine.sweep import Observation, PageRead, Sweeper
 from dashscope_ft_async._engine.timer import Timer
 from dashscope_ft_async._engine.wait import Wait
 from dashscope_ft_async._engine.watch import Attempt, Stage, Watch, WatchTable
-from dashscope_ft_async.errors import APIError, ClientClosedError
+from dashscope_ft_async.errors import ClientClosedError
 from dashscope_ft_async.hooks import ListChanged
 from dashscope_ft_async.models import FineTuneJob, WatchState
-from dashscope_ft_async.models.limits import (
-    LAST_POLL,
-    TIMER_SLACK,
-)
+from dashscope_ft_async.models.limits import LAST_POLL, TIMER_SLACK
 from dashscope_ft_async.models.stats import ClientStats
 from dashscope_ft_async.policy import Outcome, Snapshot, WaitPolicy, WaitState, gave_up
 
@@ -77,8 +74,6 @@ class Scheduler:
         self._polls = 0
         self._waits = 0
         self._observations = 0
-
-    # --- waits ------------------------------------------------------------------------------------------
 
     def add(
         self, key: Hashable, policy: WaitPolicy, begin: WaitState, attempt: Attempt | None = None
@@ -169,9 +164,8 @@ class Scheduler:
         now = self._loop.time()
         for watch in self._table.by_key.values():
             for wait in watch.waits:
-                self._stepper.reject(
-                    wait, gave_up(ClientClosedError, "the client was closed", wait.state, now)
-                )
+                closed = gave_up(ClientClosedError, "the client was closed", wait.state, now)
+                self._stepper.reject(wait, closed)
         tasks = list(self._tasks)
         self._rest()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -185,8 +179,6 @@ class Scheduler:
             if task is not asyncio.current_task():
                 task.cancel()
         self._timer.set(None)
-
-    # --- the timer --------------------------------------------------------------------------------------
 
     def _arm(self) -> None:
         """Set the timer for the next watch that wakes up, or for the next request that the gate allows."""
@@ -235,8 +227,6 @@ class Scheduler:
         known = row if row is not None and self._sweeper.trust.is_complete(row) else None
         if self._stepper.step(wait, known, now, 0.0, self._gate.contact):
             self.remove(wait)
-
-    # --- requests ---------------------------------------------------------------------------------------
 
     def _send(self) -> None:
         """Start the requests that the gates allow. Polls and pages take turns, so that under a tight limit
@@ -340,17 +330,13 @@ class Scheduler:
         if watch.waits and watch.stage is Stage.ASLEEP:
             self._table.sleep(watch, now)
 
-    # --- list pages -------------------------------------------------------------------------------------
-
     async def _page(self, page_no: int, began: float) -> None:
         sweeper, clock = self._sweeper, self._loop.time
         try:
             page = await self._runner.list_page(page_no, sweeper.page_size)
             self._apply_page(sweeper.page_arrived(page_no, page, began, clock()), began, clock())
-        except APIError as error:
-            sweeper.page_failed(page_no, error, clock())
         except Exception as error:  # noqa: BLE001 - no failure of the list may cost a wait
-            sweeper.page_failed(page_no, APIError(f"{type(error).__name__}: {error}"), clock())
+            sweeper.page_failed(page_no, error, clock(), self._list_gate.opens_at)
         sweeper.finish_or_go_on(clock())
         self._emit_list_change()
         self._loop.call_soon(self._go_on)

@@ -22,10 +22,11 @@ from dashscope_ft_async._engine.list_trust import (
     longest_time_without_get,
 )
 from dashscope_ft_async._engine.watch import Stage, Watch, WatchTable
-from dashscope_ft_async.errors import APIError, APIResponseValidationError, RateLimitError
+from dashscope_ft_async.errors import APIResponseValidationError, RateLimitError
 from dashscope_ft_async.models import FineTuneJob
 from dashscope_ft_async.models.limits import (
     PAGE_IS_WORTH,
+    PAGE_TIMEOUT,
     PAGES_AT_ONCE,
     PLAN_INTERVAL,
     REMEMBERED_ENDS,
@@ -199,12 +200,20 @@ class Sweeper:
 
     # --- pages ------------------------------------------------------------------------------------------
 
-    def page_failed(self, page_no: int, error: APIError, now: float) -> None:
-        """Record that a page did not come. The rest of the sweep is dropped; the pages read count."""
+    def page_failed(self, page_no: int, error: Exception, now: float, opens_at: float) -> None:
+        """Record that a page did not come. `opens_at` is when the gate of the list opens.
+
+        A page that was throttled for a short time is requested again. Otherwise the rest of the sweep is
+        dropped, and its jobs are polled by GETs; the pages read count.
+        """
         self._in_flight.discard(page_no)
+        throttled = isinstance(error, RateLimitError) and is_transient(error)
+        if throttled and opens_at - now <= PAGE_TIMEOUT and not self._failed:
+            self._pages.appendleft(page_no)
+            return
         self._pages.clear()
         self._failed = True
-        if not (isinstance(error, RateLimitError) and is_transient(error)):  # else its gate is closed
+        if not throttled:
             self.planner.record_failure(error, now)
 
     def page_arrived(self, page_no: int, page: ScannedPage, began: float, now: float) -> PageRead:

@@ -19,7 +19,7 @@ from urllib.parse import SplitResult, quote, urlsplit
 import attrs
 
 from dashscope_ft_async.errors import ConfigurationError
-from dashscope_ft_async.models.redact import looks_like_a_key
+from dashscope_ft_async.models import looks_like_api_key
 
 _T = TypeVar("_T")
 
@@ -220,7 +220,7 @@ def place_of(
     if ours is not None:
         name = f"workspace{_from(ours.origin)}"
         _check_header(name, ours.value)
-        if looks_like_a_key(ours.value):
+        if looks_like_api_key(ours.value):
             raise ConfigurationError(f"{name} looks like an API key: give the id of a workspace.")
     url = _found(base_url, env, URL_VARIABLES) if region is None else None
     there = None

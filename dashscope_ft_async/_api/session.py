@@ -34,7 +34,7 @@ from dashscope_ft_async.errors import (
     ClientClosedError,
     ConfigurationError,
 )
-from dashscope_ft_async.models.redact import redact, shown
+from dashscope_ft_async.models import redact, safe_text
 
 Ssl: TypeAlias = ssl_module.SSLContext | aiohttp.Fingerprint
 
@@ -284,7 +284,7 @@ class Session:
         else:
             text = str(error)
         return APIConnectionError(
-            shown(self._masked(f"{type(error).__name__}: {text}"), 500), never_connected=never_connected
+            safe_text(self._masked(f"{type(error).__name__}: {text}"), 500), never_connected=never_connected
         )
 
     def _masked(self, text: str) -> str:

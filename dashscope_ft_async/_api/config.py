@@ -20,7 +20,7 @@ from urllib.parse import SplitResult, quote, urlsplit
 import attrs
 
 from dashscope_ft_async.errors import ConfigurationError
-from dashscope_ft_async.models.redact import looks_like_a_key
+from dashscope_ft_async.models import looks_like_api_key
 
 DEFAULT_REGION = "ap-southeast-1"
 
@@ -248,7 +248,7 @@ def _locate(
     if used_workspace is not None:
         name = f"workspace{used_workspace.origin}"
         _check_header(name, used_workspace.value)
-        if looks_like_a_key(used_workspace.value):
+        if looks_like_api_key(used_workspace.value):
             raise ConfigurationError(f"{name} looks like an API key: give the id of a workspace.")
     url = _found(base_url, env, URL_VARIABLES) if region is None else None
     used_region = None

@@ -21,9 +21,7 @@ from dashscope_ft_async.hooks import (
     StillWaiting,
     UnknownStatus,
 )
-from dashscope_ft_async.models import FineTuneJob, JobStatus
-from dashscope_ft_async.models.redact import escaped as safe_word
-from dashscope_ft_async.models.redact import shown as safe_text
+from dashscope_ft_async.models import FineTuneJob, JobStatus, safe_text, safe_word
 
 _LOG = logging.getLogger("dashscope_ft_async")
 

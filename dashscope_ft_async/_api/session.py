@@ -32,6 +32,7 @@ from dashscope_ft_async.errors import (
     ClientClosedError,
     ConfigurationError,
 )
+from dashscope_ft_async.models import redact, safe_text
 from dashscope_ft_async.models.limits import (
     CONNECT_TIMEOUT,
     HEADER_COUNT_LIMIT,
@@ -39,8 +40,6 @@ from dashscope_ft_async.models.limits import (
     LEAST_SILENCE,
     SILENCE_SHARE,
 )
-from dashscope_ft_async.models.redact import redact
-from dashscope_ft_async.models.redact import shown as safe_text
 
 _STREAM_HEADERS = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
 _JSON_HEADERS = {"Content-Type": "application/json"}

@@ -17,7 +17,7 @@ from enum import StrEnum
 
 import attrs
 
-from dashscope_ft_async.models import FineTuneJob, JobStatus
+from dashscope_ft_async.models import FineTuneJob, JobStatus, safe_text
 from dashscope_ft_async.models.limits import (
     AGREEMENTS_FOR_PROOF,
     DISAGREEMENTS_ALLOWED,
@@ -26,7 +26,6 @@ from dashscope_ft_async.models.limits import (
     OWN_GET_UNPROVEN,
     SAMPLE_EVERY,
 )
-from dashscope_ft_async.models.redact import shown as safe_text
 
 _COMPARED = tuple(field.name for field in attrs.fields(FineTuneJob) if field.name != "request_id")
 _MOVING = frozenset({"raw_status", "status", "usage", "output_cnt", "modifier", "extra"})

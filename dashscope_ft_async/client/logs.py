@@ -10,7 +10,7 @@ from typing import TypeVar
 import attrs
 
 from dashscope_ft_async._api import calls
-from dashscope_ft_async._api.wire import job_id_of, metric_of, stream_request
+from dashscope_ft_async._api.wire import job_id_of, stream_request
 from dashscope_ft_async._engine.log_position import LogPosition
 from dashscope_ft_async._engine.log_reader import LogReader, StreamedLogReader, read_page
 from dashscope_ft_async.client.base import ClientBase, Watchable
@@ -67,7 +67,7 @@ class Logs(ClientBase):
         Only forms of lines known from the service's pages and from published logs are read; other lines
         are left out. Raises as `iter_logs`.
         """
-        return self._iterate(job_id_of(job), 0, metric_of)
+        return self._iterate(job_id_of(job), 0, TrainingMetric.from_line)
 
     def follow_logs(
         self,
@@ -113,7 +113,9 @@ class Logs(ClientBase):
 
         Parameters and errors are those of `follow_logs`, and so of `wait_for_terminal`.
         """
-        return self._follow(job, self._checked(job, after, timeout, poll), timeout, poll, metric_of)
+        return self._follow(
+            job, self._checked(job, after, timeout, poll), timeout, poll, TrainingMetric.from_line
+        )
 
     def stream_events(
         self,

@@ -19,10 +19,9 @@ from dashscope_ft_async.errors import (
     JobError,
     JobFailedError,
 )
-from dashscope_ft_async.models import FineTuneJob, JobStatus, WatchState
+from dashscope_ft_async.models import FineTuneJob, JobStatus, WatchState, safe_text
 from dashscope_ft_async.models.checks import Timeout, checked
 from dashscope_ft_async.models.limits import DAY, FAILURE_LOG_TIMEOUT, LOG_PAGE_LINES
-from dashscope_ft_async.models.redact import shown as safe_text
 from dashscope_ft_async.policy import PollPolicy
 
 

@@ -40,7 +40,7 @@ from dashscope_ft_async.cli.doctor.probe import STEPS, Probe
 from dashscope_ft_async.cli.lines import write_event
 from dashscope_ft_async.cli.outcome import Exit, most_serious
 from dashscope_ft_async.errors import ConfigurationError, DashScopeFTError
-from dashscope_ft_async.models.redact import redact
+from dashscope_ft_async.models import redact
 
 _STEP = 10.0
 """Seconds for one step on the way to the host, as the client gives them to a connection."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from dashscope_ft_async._api.wire.envelope import endpoint_error, reason_around
+from dashscope_ft_async._api.wire.envelope import endpoint_error, reason_in_envelope
 from dashscope_ft_async._api.wire.messages import Request
 from dashscope_ft_async.errors import EndpointNotFoundError, NotFoundError
 
@@ -26,7 +26,7 @@ from dashscope_ft_async.errors import EndpointNotFoundError, NotFoundError
 def test_the_reason_that_stands_beside_the_output(
     around: Mapping[str, str], reason: Mapping[str, str | None] | None
 ) -> None:
-    told = reason_around(dict(around) | {"output": {}})
+    told = reason_in_envelope(dict(around) | {"output": {}})
 
     assert told == ({} if reason is None else {"envelope": reason})
 

@@ -22,10 +22,20 @@ from dashscope_ft_async import (
     RateLimitError,
     WaitTimeoutError,
 )
-from dashscope_ft_async._api.wire import Row, ScannedPage
+from dashscope_ft_async._api.wire import ScannedPage
 from dashscope_ft_async._engine.scheduler import Coalesce
 from dashscope_ft_async.policy import WaitState
-from tests.support.scheduler_world import Answer, World, changes, ends_at, job, outcomes, page_of, truthful
+from tests.support.scheduler_world import (
+    Answer,
+    FakeRow,
+    World,
+    changes,
+    ends_at,
+    job,
+    outcomes,
+    page_of,
+    truthful,
+)
 
 pytestmark = pytest.mark.looptime(start=1000)
 
@@ -167,7 +177,7 @@ async def test_an_unchanged_page_structures_nothing() -> None:
             structured.append(str(raw))
             return job(str(raw["job_id"]))  # type: ignore[index]
 
-        rows = tuple(Row({"job_id": job_id, "status": "RUNNING"}, read) for job_id in IDS)  # type: ignore[arg-type]
+        rows = tuple(FakeRow({"job_id": job_id, "status": "RUNNING"}, read) for job_id in IDS)  # type: ignore[arg-type]
         return ScannedPage(100, len(IDS), rows)
 
     world = World(running, poll=EVERY_2_S, listing=listing)
@@ -226,7 +236,7 @@ async def test_a_row_that_cannot_be_read_gets_a_poll_of_its_own() -> None:
         def unreadable(raw: object) -> object:
             raise APIResponseValidationError("required field missing @ $.output.status")
 
-        return ScannedPage(100, 50, (Row({"job_id": IDS[0]}, unreadable), *good))  # type: ignore[arg-type]
+        return ScannedPage(100, 50, (FakeRow({"job_id": IDS[0]}, unreadable), *good))  # type: ignore[arg-type]
 
     world = World(ends_at(9), poll=EVERY_2_S, listing=listing)
 
@@ -594,8 +604,8 @@ async def test_an_ended_job_is_read_on_the_pages_once_and_still_held_against_the
             read.append(str(raw["job_id"]))
             return job(str(raw["job_id"]), JobStatus(str(raw["status"])))
 
-        rows = [Row({"job_id": IDS[0], "status": word}, structured)]
-        rows += [Row({"job_id": job_id, "status": "RUNNING"}, structured) for job_id in IDS[1:]]
+        rows = [FakeRow({"job_id": IDS[0], "status": word}, structured)]
+        rows += [FakeRow({"job_id": job_id, "status": "RUNNING"}, structured) for job_id in IDS[1:]]
         return ScannedPage(100, len(IDS), tuple(rows))
 
     def script(job_id: str, number: int, now: float) -> Answer:

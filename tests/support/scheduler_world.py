@@ -16,7 +16,7 @@ from dashscope_ft_async._api.calls import Call, list_page
 from dashscope_ft_async._api.events import EventStream
 from dashscope_ft_async._api.gate import Gate
 from dashscope_ft_async._api.runner import Runner
-from dashscope_ft_async._api.wire import Row, ScannedPage
+from dashscope_ft_async._api.wire import Response, Row, ScannedPage
 from dashscope_ft_async._engine.scheduler import Coalesce, Scheduler
 from dashscope_ft_async._engine.wait import Wait
 from dashscope_ft_async.errors import APIError, APITimeoutError
@@ -46,6 +46,19 @@ def saved(job_id: str, state: WaitState, last_job: FineTuneJob | None) -> WatchS
         started=datetime.now(UTC),
         last_status=None if last_job is None else last_job.raw_status,
     )
+
+
+class FakeRow(Row):
+    """A row that is read by a function of the test."""
+
+    def __init__(self, raw: Mapping[str, object], read: Callable[[Any], object]) -> None:
+        super().__init__(dict(raw), (Response(200, {}, b""), None))
+        self._values, self._read = raw, read
+
+    def job(self) -> FineTuneJob:
+        found = self._read(self._values)
+        assert isinstance(found, FineTuneJob)
+        return found
 
 
 class FakeRunner:
@@ -236,7 +249,7 @@ def page_of(jobs: Sequence[FineTuneJob], number: int, size: int) -> ScannedPage:
         return by_id[str(raw["job_id"])]
 
     rows = [
-        Row({"job_id": each.job_id, "status": each.raw_status, "usage": each.usage}, read)
+        FakeRow({"job_id": each.job_id, "status": each.raw_status, "usage": each.usage}, read)
         for each in jobs[(number - 1) * size : number * size]
     ]
     return ScannedPage(size, len(jobs), tuple(rows))

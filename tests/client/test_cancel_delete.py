@@ -47,7 +47,7 @@ def test_the_documented_answers_are_success(name: str) -> None:
     decode_action(Response(200, {}, (FIXTURES / f"{name}.json").read_bytes()))
 
 
-@pytest.mark.parametrize("body", [b'{"output": {"status": "failed"}}', b'{"output": true}', b"{}", b""])
+@pytest.mark.parametrize("body", [b'{"output": {"status": "failed"}}', b'{"output": true}', b"[]", b""])
 def test_any_other_answer_is_none(body: bytes) -> None:
     with pytest.raises(APIResponseValidationError):
         decode_action(Response(200, {}, body))
@@ -194,7 +194,7 @@ async def test_an_absent_endpoint_after_a_lost_answer_is_no_success(
     no_path = Fault.error(404, "NotFound", "Request path not found.")
     job_id = service.add_job(faults=[Fault.error(500, "InternalError"), no_path])
 
-    with pytest.raises(EndpointNotFoundError, match=f"DELETE /fine-tunes/{job_id} is not there"):
+    with pytest.raises(EndpointNotFoundError, match=f"DELETE /fine-tunes/{job_id} does not exist at"):
         await client.delete(job_id)
 
 

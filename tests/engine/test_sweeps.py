@@ -175,9 +175,9 @@ async def test_an_unchanged_page_structures_nothing() -> None:
     def listing(number: int, now: float) -> ScannedPage:
         def read(raw: object) -> object:
             structured.append(str(raw))
-            return job(str(raw["job_id"]))  # type: ignore[index]
+            return job(str(raw["job_id"]))
 
-        rows = tuple(FakeRow({"job_id": job_id, "status": "RUNNING"}, read) for job_id in IDS)  # type: ignore[arg-type]
+        rows = tuple(FakeRow({"job_id": job_id, "status": "RUNNING"}, read) for job_id in IDS)
         return ScannedPage(100, len(IDS), rows)
 
     world = World(running, poll=EVERY_2_S, listing=listing)
@@ -236,7 +236,7 @@ async def test_a_row_that_cannot_be_read_gets_a_poll_of_its_own() -> None:
         def unreadable(raw: object) -> object:
             raise APIResponseValidationError("required field missing @ $.output.status")
 
-        return ScannedPage(100, 50, (FakeRow({"job_id": IDS[0]}, unreadable), *good))  # type: ignore[arg-type]
+        return ScannedPage(100, 50, (FakeRow({"job_id": IDS[0]}, unreadable), *good))
 
     world = World(ends_at(9), poll=EVERY_2_S, listing=listing)
 

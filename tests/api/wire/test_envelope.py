@@ -38,4 +38,6 @@ def test_a_missing_endpoint_is_named_without_its_query_and_with_all_that_was_tol
 
     assert isinstance(error, EndpointNotFoundError)
     assert (error.status, error.code, error.request_id, error.retry_after) == (404, "NotFound", "r-1", 3.0)
-    assert "GET /fine-tunes/a/logs is not there at https://a.example/api/v1: no reason given" in str(error)
+    assert "GET /fine-tunes/a/logs does not exist at https://a.example/api/v1: no reason given" in str(
+        error
+    )

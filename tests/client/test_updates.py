@@ -153,7 +153,7 @@ async def test_a_watch_raises_what_ends_it_after_what_was_seen(
     service: Simulator, client: FineTuneClient
 ) -> None:
     job_id = service.add_job([(0, "RUNNING")])
-    asyncio.get_running_loop().call_later(10, service.fail_next, Fault.error(401, "InvalidApiKey"))
+    asyncio.get_running_loop().call_later(10, service.fail_next, *[Fault.error(401, "InvalidApiKey")] * 2)
     seen: list[str] = []
     with pytest.raises(AuthenticationError):
         async for job in client.watch(job_id):

@@ -23,9 +23,9 @@ JOB_ID = "ft-1"
 
 def job_body(status: str = "SUCCEEDED", **fields: object) -> bytes:
     """The documented JSON of a job."""
-    return json.dumps(
-        {"request_id": "r-1", "output": {"job_id": JOB_ID, "status": status, **fields}}
-    ).encode()
+    named = {"finetuned_output": "qwen-ft-1"} if status == "SUCCEEDED" else {}
+    output = {"job_id": JOB_ID, "status": status, **named, **fields}
+    return json.dumps({"request_id": "r-1", "output": output}).encode()
 
 
 class Adversary:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Coroutine, Hashable
+from functools import partial
 from math import isfinite
 from typing import Any, Literal, TypeAlias
 
@@ -283,18 +284,24 @@ class Scheduler:
 
     def _start(self, request: Coroutine[Any, Any, None], watch: Watch | None = None) -> None:
         task = self._loop.create_task(request)
-        if task.done():  # an eager task may have finished already
-            return
-        if watch is not None:
-            watch.task = task
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        if watch is not None and not task.done():  # an eager task may have finished already
+            watch.task = task
+        task.add_done_callback(partial(self._request_done, watch))
 
-    def _go_on(self) -> None:
-        """Use the room that a finished request has left."""
+    def _request_done(self, watch: Watch | None, task: asyncio.Task[None]) -> None:
+        """Use the room that a finished request has left. A cancelled one leaves room too, even if it was
+        cancelled before its first step, when nothing of its coroutine runs."""
+        self._tasks.discard(task)
+        if watch is not None:
+            self._polls -= 1
+            if watch.task is task:
+                watch.task = None
         if not self._closed:
-            self._send()
-            self._arm()
+            try:
+                self._send()
+            finally:
+                self._arm()
 
     async def _poll(self, watch: Watch, began: float) -> None:
         outcome: Snapshot | BaseException
@@ -305,16 +312,12 @@ class Scheduler:
                 outcome = await watch.attempt()
         except Exception as error:  # noqa: BLE001 - whatever it is, the waits for this job receive it
             outcome = error
-        finally:
-            self._polls -= 1
-            watch.task = None
         try:
             self._settle(watch, outcome, began)
         except Exception as error:  # noqa: BLE001 - no wait may hang because of a bug
             for wait in tuple(watch.waits):
                 self._stepper.reject(wait, error)
                 self.remove(wait)
-        self._loop.call_soon(self._go_on)
 
     def _settle(self, watch: Watch, outcome: Snapshot | BaseException, began: float) -> None:
         """Use the outcome of a poll for every wait that it concerns."""
@@ -390,11 +393,6 @@ class Scheduler:
             )
         sweeper.finish_or_go_on(clock())
         self._emit_list_state()
-        self._loop.call_soon(self._go_on)
-
-    def _page_failed(self, sweeper: Sweeper, page_no: int, error: APIError) -> None:
-        throttled = isinstance(error, RateLimitError) and is_transient(error)
-        sweeper.page_failed(page_no, error, self._loop.time(), throttled=throttled)
 
     def _apply(self, seen: Observation, began: float, now: float) -> None:
         """Use what a page shows of a watched job."""

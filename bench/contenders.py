@@ -1,7 +1,6 @@
-"""The ways to wait that are compared: ours, the official SDK, openai's SDK, and a bare loop.
+"""The clients that are compared, each used as its documentation says, with its default pools and retries.
 
-Each is used as its own documentation says, with the defaults of its pools and retries. Imports are inside:
-a process of the benchmark imports the one it measures.
+Imports are inside functions: a process of the benchmark imports only the client that it measures.
 """
 
 from __future__ import annotations
@@ -17,27 +16,30 @@ from typing import Any, TypeAlias
 import attrs
 
 KEY = "sk-0123456789abcdef0123456789abcdef"
-_ENDED = ("SUCCEEDED", "FAILED", "CANCELED")
+LIBRARY = "dashscope_ft_async"
+"""The name of this library among the contenders."""
+
+Get: TypeAlias = Callable[[str], Awaitable[Any]]
+Wait: TypeAlias = Callable[..., Awaitable[Any]]
 
 
 @attrs.frozen
-class Way:
-    """One way to ask and to wait, ready to be used."""
+class OpenClient:
+    """A client, ready for use."""
 
-    get: Callable[[str], Awaitable[Any]]
-    wait: Callable[..., Awaitable[Any]]
-    """Until the job has ended."""
+    get: Get
+    wait: Wait
+    """Returns when the job has ended."""
     client: Any = None
 
 
-Opener: TypeAlias = Callable[..., AbstractAsyncContextManager[Way]]
-"""Called with the URL of the service and the seconds between polls; and, where it shall not be the
-contender's default, ``timeout=``, the seconds of one request."""
+Opener: TypeAlias = Callable[..., AbstractAsyncContextManager[OpenClient]]
+"""Called with the URL of the service and the seconds between polls; ``timeout=`` is that of one request."""
 
 
 @asynccontextmanager
-async def bare(url: str, interval: float, *, timeout: float | None = None) -> AsyncIterator[Way]:
-    """What one writes in ten minutes: one aiohttp session, `GET`, `sleep`."""
+async def bare(url: str, interval: float, *, timeout: float | None = None) -> AsyncIterator[OpenClient]:
+    """One aiohttp session, `GET`, `orjson.loads`, `sleep`."""
     aiohttp: Any = import_module("aiohttp")
     orjson: Any = import_module("orjson")
     options = {} if timeout is None else {"timeout": aiohttp.ClientTimeout(total=timeout)}
@@ -48,57 +50,111 @@ async def bare(url: str, interval: float, *, timeout: float | None = None) -> As
                 response.raise_for_status()
                 return orjson.loads(await response.read())["output"]
 
-        async def wait(job_id: str) -> Any:
-            while (job := await get(job_id))["status"] not in _ENDED:
-                await asyncio.sleep(interval)
-            return job
-
-        yield Way(get, wait, session)
+        yield OpenClient(get, _loop(get, _has_ended, interval), session)
 
 
 @asynccontextmanager
-async def ours(url: str, interval: float, **options: float) -> AsyncIterator[Way]:
-    """`FineTuneClient.wait_for_terminal`, with a fixed interval and all else as it comes."""
-    library: Any = import_module("dashscope_ft_async")
-    poll = library.PollPolicy(initial=interval, multiplier=1.0, max_interval=interval)
-    async with library.FineTuneClient(KEY, base_url=f"{url}/api/v1", poll=poll, **options) as client:
-        yield Way(client.get, client.wait_for_terminal, client)
+async def bare_cattrs(url: str, interval: float) -> AsyncIterator[OpenClient]:
+    """The same loop; a default cattrs converter structures the answer's 20 fields."""
+    structure = import_module("cattrs").Converter().structure
+    async with bare(url, interval) as loop:
+
+        async def get(job_id: str) -> Any:
+            return structure(await loop.get(job_id), _Job)
+
+        yield OpenClient(get, _loop(get, lambda job: job.status in _ENDED, interval), loop.client)
 
 
 @asynccontextmanager
-async def official(url: str, interval: float, **options: float) -> AsyncIterator[Way]:
-    """`dashscope.AsyncClient().fine_tunes.wait`, told to keep a fixed interval."""
+async def library(url: str, interval: float, **options: float) -> AsyncIterator[OpenClient]:
+    """`FineTuneClient.wait_for_terminal` with a fixed interval."""
+    module: Any = import_module("dashscope_ft_async")
+    poll = module.PollPolicy(initial=interval, multiplier=1.0, max_interval=interval)
+    async with module.FineTuneClient(KEY, base_url=f"{url}/api/v1", poll=poll, **options) as client:
+        yield OpenClient(client.get, client.wait_for_terminal, client)
+
+
+@asynccontextmanager
+async def official(url: str, interval: float, **options: float) -> AsyncIterator[OpenClient]:
+    """`dashscope.AsyncClient().fine_tunes.wait` with a fixed interval."""
     dashscope: Any = import_module("dashscope")
     async with dashscope.AsyncClient(api_key=KEY, base_url=f"{url}/api/v1", **options) as client:
         wait = partial(client.fine_tunes.wait, poll_interval=interval, max_interval=interval)
-        yield Way(client.fine_tunes.get, wait, client)
+        yield OpenClient(client.fine_tunes.get, wait, client)
 
 
 @asynccontextmanager
-async def openai(url: str, interval: float) -> AsyncIterator[Way]:
-    """`AsyncOpenAI().fine_tuning.jobs.retrieve` in a loop: openai has no wait for fine-tune jobs."""
-    library: Any = import_module("openai")
-    async with library.AsyncOpenAI(api_key=KEY, base_url=f"{url}/v1") as client:
+async def openai(url: str, interval: float) -> AsyncIterator[OpenClient]:
+    """`AsyncOpenAI().fine_tuning.jobs.retrieve` in a loop: openai has no function that waits."""
+    module: Any = import_module("openai")
+    async with module.AsyncOpenAI(api_key=KEY, base_url=f"{url}/v1") as client:
         get = client.fine_tuning.jobs.retrieve
-
-        async def wait(job_id: str) -> Any:
-            while (job := await get(job_id)).status not in ("succeeded", "failed", "cancelled"):
-                await asyncio.sleep(interval)
-            return job
-
-        yield Way(get, wait, client)
+        ended = ("succeeded", "failed", "cancelled")
+        yield OpenClient(get, _loop(get, lambda job: job.status in ended, interval), client)
 
 
-OPENERS: dict[str, Opener] = {"bare": bare, "ours": ours, "dashscope": official, "openai": openai}
-MODULES = {"bare": "aiohttp", "ours": "dashscope_ft_async", "dashscope": "dashscope", "openai": "openai"}
-TITLES = {
-    "bare": "bare aiohttp loop",
-    "ours": "dashscope_ft_async",
-    "dashscope": "dashscope SDK",
-    "openai": "openai SDK loop",
+_ENDED = ("SUCCEEDED", "FAILED", "CANCELED")
+
+
+def _has_ended(job: Any) -> bool:
+    return job["status"] in _ENDED
+
+
+def _loop(get: Get, has_ended: Callable[[Any], bool], interval: float) -> Wait:
+    async def wait(job_id: str) -> Any:
+        while not has_ended(job := await get(job_id)):
+            await asyncio.sleep(interval)
+        return job
+
+    return wait
+
+
+@attrs.frozen
+class _Job:
+    """The 20 fields of a `FineTuneJob` that the service sends."""
+
+    job_id: str
+    status: str
+    job_name: str | None = None
+    finetuned_output: str | None = None
+    model: str | None = None
+    base_model: str | None = None
+    training_file_ids: tuple[str, ...] = ()
+    validation_file_ids: tuple[str, ...] = ()
+    hyper_parameters: dict[str, Any] = attrs.field(factory=dict[str, Any])
+    training_type: str | None = None
+    create_time: str | None = None
+    workspace_id: str | None = None
+    user_identity: str | None = None
+    modifier: str | None = None
+    creator: str | None = None
+    end_time: str | None = None
+    group: str | None = None
+    usage: int | None = None
+    output_cnt: int | None = None
+    max_output_cnt: int | None = None
+
+
+@attrs.frozen
+class Contender:
+    """One client of the comparison."""
+
+    title: str
+    module: str
+    """What a program imports to use it."""
+    open: Opener
+
+
+CONTENDERS = {
+    "bare": Contender("bare aiohttp loop", "aiohttp", bare),
+    "bare+cattrs": Contender("bare loop + cattrs", "cattrs", bare_cattrs),
+    LIBRARY: Contender("dashscope_ft_async", "dashscope_ft_async", library),
+    "dashscope": Contender("dashscope SDK", "dashscope", official),
+    "openai": Contender("openai SDK loop", "openai", openai),
 }
+TITLES = {name: contender.title for name, contender in CONTENDERS.items()}
 
 
 def installed() -> list[str]:
     """The contenders that this environment has."""
-    return [name for name, module in MODULES.items() if find_spec(module) is not None]
+    return [name for name, contender in CONTENDERS.items() if find_spec(contender.module) is not None]

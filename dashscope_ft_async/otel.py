@@ -17,7 +17,7 @@ import attrs
 from opentelemetry import metrics, trace
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
-from dashscope_ft_async._api.version import __version__
+from dashscope_ft_async import __version__
 from dashscope_ft_async.errors import APIStatusError
 from dashscope_ft_async.hooks import (
     CallEnded,

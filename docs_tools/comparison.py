@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.contenders import TITLES
-from bench.faults.report import AS_WANTED
+from bench.faults.report import AS_EXPECTED
 from bench.faults.report import TITLES as WAITERS
 from bench.report import LINES, Line, cell
 
@@ -20,23 +20,23 @@ _COSTS = (
     ("2,000 waits: CPU", "waits-2000", "cpu"),
     ("2,000 waits: lag between end and return, p99", "waits-2000", "lag_p99"),
     ("2,000 waits: lost", "waits-2000", "lost"),
-    ("500 waits under 50 requests/s: lost", "limited-500", "lost"),
+    ("500 waits, limit 50 requests/s: lost", "limited-500", "lost"),
     ("memory per wait", "memory", "rss"),
-    ("CPU of one get, 8 at once", "get", "us_at_8"),
+    ("CPU of one get, 32 at once", "get", "us_at_32"),
     ("CPU of an import", "import", "cpu_ms"),
 )
 
 _FAULTS = (
-    ("Refusals that pass", "429, three times in a row"),
-    ("Refusals that pass", "500, five times in a row"),
-    ("In the body", "cut, three times in a row"),
-    ("Status 200, and no job", "a page in HTML"),
-    ("Redirects", "302 to elsewhere"),
-    ("For ever", "silence"),
-    ("Refusals that do not", "401 InvalidApiKey"),
-    ("How the job ends", "FAILED, with the code of a bad request"),
-    ("Other words", "SUCCESSED"),
-    ("Wrong types, other jobs", "another job's end"),
+    ("Transient errors", "429, three times in a row"),
+    ("Transient errors", "500, five times in a row"),
+    ("Response body", "cut, three times in a row"),
+    ("Status 200 without a job", "HTML"),
+    ("Redirects", "302 to another host, once"),
+    ("Forever", "silence"),
+    ("Permanent errors", "401 InvalidApiKey"),
+    ("Final statuses", "FAILED with the code of a bad request"),
+    ("Unusual statuses", "SUCCESSED"),
+    ("Wrong types and other jobs", "the end of another job"),
 )
 
 
@@ -60,15 +60,15 @@ def faults() -> str:
     kept = _kept("faults.json")
     found = {(row["group"], row["name"]): row for row in kept["rows"]}
     rows = [
-        "| what happens | wanted | " + " | ".join(WAITERS.values()) + " |",
+        "| what happens | expected | " + " | ".join(WAITERS.values()) + " |",
         "| --- | --- |" + " --- |" * len(WAITERS),
     ]
     for group, name in _FAULTS:
         row = found[group, name]
-        cells = " | ".join("; ".join(row[waiter]) or AS_WANTED for waiter in WAITERS)
-        rows.append(f"| {group}: {name} | {row['wanted']} | {cells} |")
+        cells = " | ".join("; ".join(row[waiter]) or AS_EXPECTED for waiter in WAITERS)
+        rows.append(f"| {group}: {name} | {row['expected']} | {cells} |")
     good = " | ".join(str(sum(not row[waiter] for row in kept["rows"])) for waiter in WAITERS)
-    rows.append(f"| **of all {len(kept['rows'])} rows, as wanted** | | {good} |")
+    rows.append(f"| **of all {len(kept['rows'])} rows, as expected** | | {good} |")
     versions = ", ".join(f"{name} {version}" for name, version in kept["versions"].items())
     return "\n".join(rows) + f"\n\nPython {kept['python']}; {versions}."
 

@@ -196,7 +196,7 @@ async def test_nothing_blocks_the_loop(caplog: pytest.LogCaptureFixture) -> None
         assert await everything(client, service) == ["SUCCEEDED"] * 30
         paths = {seen.path for seen in service.requests}
         left = asyncio.create_task(client.wait_for_terminal(service.add_job([(0, "RUNNING")])))
-        await until(lambda: "watches=1" in repr(client))
+        await until(lambda: client.stats().waits == 1)
         await client.close()
         async with asyncio.timeout(PROMPT):
             with pytest.raises(ClientClosedError):
@@ -261,7 +261,7 @@ async def test_a_cancelled_gather_cancels_all_its_waits() -> None:
             await together
         assert all(wait.cancelled() for wait in waits)
         await turns()
-        assert "watches=1" in repr(scene.client)
+        assert scene.client.stats().waits == 1
 
 
 Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]

@@ -1,4 +1,4 @@
-"""What hooks are told, when, and that no hook can harm a wait."""
+"""Events: which ones hooks receive and when, and that no hook and no log handler can harm a wait."""
 
 from __future__ import annotations
 
@@ -28,10 +28,12 @@ from dashscope_ft_async.hooks import (
     CallEnded,
     CallStarted,
     Event,
+    PollFailed,
     RequestFinished,
     Retrying,
     StatusChanged,
     Throttled,
+    UnknownStatus,
     WaitEnded,
     WaitStarted,
 )
@@ -297,9 +299,7 @@ async def test_a_hook_that_raises_is_logged_once_and_harms_nobody(
             assert (await client.wait_for_terminal(job_id)).status is JobStatus.SUCCEEDED
             await client.get(job_id)
     told = [record for record in caplog.records if "hook" in record.message]
-    assert [record.message for record in told] == [
-        "a hook raised on WaitStarted; this is told once for each hook"
-    ]
+    assert [record.message for record in told] == ["a hook raised on WaitStarted; logged once per hook"]
     assert told[0].exc_info is not None
     assert {"WaitEnded", "CallEnded"} < set(seen.kinds())
 
@@ -312,16 +312,15 @@ async def test_events_are_frozen_and_hold_no_key(service: Simulator, seen: Seen)
         with pytest.raises(NotFoundError):
             await client.get("ft-not-there")
     assert {event.__class__ for event in seen} == {
-        *(
-            CallStarted,
-            CallEnded,
-            RequestFinished,
-            Retrying,
-            Throttled,
-            StatusChanged,
-            WaitStarted,
-            WaitEnded,
-        )
+        CallStarted,
+        CallEnded,
+        RequestFinished,
+        Retrying,
+        PollFailed,
+        Throttled,
+        StatusChanged,
+        WaitStarted,
+        WaitEnded,
     }
     assert KEY not in repr(list(seen))
     for event in seen:
@@ -344,12 +343,11 @@ def test_what_is_no_hook_is_refused(hooks: Any, complaint: str) -> None:
         FineTuneClient(KEY, hooks=hooks)
 
 
-async def test_without_hooks_nothing_is_built(
+async def test_without_hooks_events_of_requests_and_waits_are_not_built(
     service: Simulator, client: FineTuneClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built: list[str] = []
-    kinds = (CallStarted, CallEnded, RequestFinished, Retrying, Throttled)
-    for kind in (*kinds, StatusChanged, WaitStarted, WaitEnded):
+    for kind in (CallStarted, CallEnded, RequestFinished, WaitStarted, WaitEnded):
 
         def counted(_: object, name: str = kind.__name__, **__: object) -> None:
             built.append(name)
@@ -359,3 +357,38 @@ async def test_without_hooks_nothing_is_built(
     await client.wait_for_terminal(job_id)
     await client.get(job_id)
     assert built == []
+
+
+class Broken(logging.Handler):
+    """A log handler that raises."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raise RuntimeError(record.getMessage())
+
+
+@pytest.mark.looptime
+async def test_a_log_handler_that_raises_costs_no_wait(service: Simulator) -> None:
+    """A status change left its wait hanging after one GET, and the heartbeat stopped the timer."""
+    logger = logging.getLogger("dashscope_ft_async")
+    handler, level = Broken(), logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        async with service.client() as client:
+            ids = [service.add_job([(0, "RUNNING"), (200 + n, "SUCCEEDED")]) for n in range(5)]
+            ended = await client.wait_many(ids)
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+    assert {job.status for job in ended.values()} == {JobStatus.SUCCEEDED}
+
+
+async def test_an_unknown_status_and_unreadable_rows_are_told_to_hooks(
+    service: Simulator, seen: Seen
+) -> None:
+    job_id = service.add_job([(0, "PAUSED")])
+    async with service.client(hooks=[seen]) as client:
+        await client.get(job_id)
+
+    assert [event.job.raw_status for event in seen if isinstance(event, UnknownStatus)] == ["PAUSED"]

@@ -1,4 +1,4 @@
-"""The DAG of `bench.airflow`: one task for each batch of jobs."""
+"""The DAG that `bench.airflow` runs: one task for each batch of jobs."""
 
 from __future__ import annotations
 

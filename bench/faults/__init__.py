@@ -1,6 +1,15 @@
-"""The fault table: every way an answer can go wrong, what a careful user wants then, and what is done.
+"""The fault table: ways in which a response can go wrong, and what each client does then.
 
-`rows` is the table as data; `adversary` is the raw server that plays a row; `runner` lets one contender
-wait on it; `judging` compares what was seen with what was wanted. ``python -m bench.faults`` runs every
-row against every contender; the suite runs every row against ours.
+`ROWS` is the table as data; `runner` lets one client wait for the job of a row; `judging` compares what it
+did with what is expected. ``python -m bench.faults`` runs all rows for three clients and writes the table.
+The tests run all rows for this library.
 """
+
+from bench.faults.connections import CONNECTIONS
+from bench.faults.jobs import JOBS
+from bench.faults.responses import RESPONSES
+from bench.faults.row import Row
+
+__all__ = ["ROWS", "Row"]
+
+ROWS: tuple[Row, ...] = (*CONNECTIONS, *RESPONSES, *JOBS)

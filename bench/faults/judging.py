@@ -1,140 +1,129 @@
-"""What a careful user wants of a wait, what was seen, and the difference. Pure."""
+"""What is expected of a wait, what it did, and the differences in words. No I/O."""
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import attrs
 
-Kind: TypeAlias = Literal["carry on", "stop", "deadline"]
-
-TIMED_OUT = ("WaitTimeoutError", "TimeoutError")
-"""Classes that say that a wait's time was up. The official SDK has none for it, only words."""
+TIMEOUTS = ("WaitTimeoutError", "TimeoutError")
+"""Errors of a wait whose time is up. The official SDK has no class for it, only a message."""
 
 
-@attrs.frozen(kw_only=True)
-class Want:
-    """What a careful user wants of one row."""
+@attrs.frozen
+class Expected:
+    """What a careful user expects of a wait."""
 
-    kind: Kind
-    word: str | None = "SUCCEEDED"
-    """How the job ends; `None` where any end will do."""
-    told_as: tuple[str, ...] = ()
-    """Classes of error that are right: of a stop; or in place of a job that ended badly."""
-    status: int | None = None
-    """The number that is right on an error whose class only says "HTTP"."""
-    requests: int | None = None
-    """Requests that may be made, at most."""
-    not_before: float = 0.0
-    """Seconds that the service asked to stay away after its refusal, the last answer but one."""
-    not_later: float | None = None
-    """Seconds after the refusal by which a next request is expected."""
-    megabytes: float | None = None
-    """Memory that may be taken, at most."""
+    kind: Literal["return", "raise", "time out"]
+    status: str | None = attrs.field(default="SUCCEEDED", kw_only=True)
+    """The status of the job that is returned; `None`: any."""
+    errors: tuple[str, ...] = attrs.field(default=(), kw_only=True)
+    """Names of errors that are right: of a raise, or instead of returning a job that did not succeed."""
+    http_status: int | None = attrs.field(default=None, kw_only=True)
+    """The HTTP status that makes aiohttp's general error right too."""
+    requests: int | None = attrs.field(default=None, kw_only=True)
+    """Requests that may be sent, at most."""
+    not_before: float = attrs.field(default=0.0, kw_only=True)
+    """Seconds after the second request before which no third one may be sent."""
+    not_later: float | None = attrs.field(default=None, kw_only=True)
+    """Seconds after the second request within which the third one is expected."""
+    megabytes: float | None = attrs.field(default=None, kw_only=True)
+    """Memory that may be used, at most."""
 
     def __str__(self) -> str:
-        if self.kind == "stop":
-            return f"stop at once: {self.told_as[0]}"
-        if self.kind == "deadline":
-            return "end at the deadline" + (", not asking again" if self.requests else "")
-        text = "carry on" if self.word == "SUCCEEDED" else f"return it, {self.word or 'ended'}"
+        if self.kind == "raise":
+            return f"raise {self.errors[0]}"
+        if self.kind == "time out":
+            return "raise at the deadline" + (", without another request" if self.requests else "")
+        text = "return the job" + ("" if self.status == "SUCCEEDED" else f", {self.status or 'ended'}")
         if self.not_before:
-            text += f", asking again after {self.not_before:g} s"
+            text += f"; next request after {self.not_before:g} s"
         if self.megabytes:
-            text += f", within {self.megabytes:g} MB"
+            text += f"; use at most {self.megabytes:g} MB"
         return text
 
 
 @attrs.frozen(kw_only=True)
-class Seen:
-    """What one wait on one row did."""
+class Observed:
+    """What one wait did."""
 
     seconds: float
     deadline: float
-    grace: float
-    """Seconds by which a deadline may be missed: one request, and a little for the machine."""
-    cut: bool = False
-    """Whether it was still going long after its deadline, and was cancelled by us."""
-    word: str | None = None
-    """The status of the job it returned; `None` where it raised."""
+    tolerance: float
+    """Seconds by which the deadline may be missed: those of one request, and a little for the machine."""
+    hung: bool = False
+    """Whether it had to be cancelled, long after its deadline."""
+    status: str | None = None
+    """The status of the job that it returned; `None` if it raised."""
     job_id: str | None = None
     error: str | None = None
-    """The class of what it raised."""
+    """The name of the class of the error that it raised."""
     text: str = ""
-    status: int | None = None
+    http_status: int | None = None
     """The HTTP status that the error carries."""
     times: tuple[float, ...] = ()
-    """When each request came."""
-    elsewhere: int = 0
-    """Requests made at a place it was redirected to."""
+    """When each request arrived."""
+    redirected: int = 0
+    """Requests sent to the address of a redirect."""
     megabytes: float = 0.0
     leaks: tuple[str, ...] = ()
-    """What was left behind: the key, tasks, connections."""
+    """What was left or shown: the API key, tasks, connections."""
 
 
-def judge(want: Want, seen: Seen, job_id: str) -> tuple[str, ...]:
-    """What was not as wanted, the worst first; nothing if all was."""
-    wrong = [_ending(want, seen, job_id)]
-    if seen.elsewhere:
-        wrong.append("follows the redirect")
-    if want.requests is not None and len(seen.times) > want.requests and seen.word is None:
-        wrong.append(f"asks {len(seen.times) - want.requests} times too often")
-    wrong.append(_pause(want, seen))
-    if want.megabytes is not None and seen.megabytes > want.megabytes:
-        wrong.append(f"takes more than {want.megabytes:g} MB")
-    return tuple(dict.fromkeys(text for text in [*wrong, *seen.leaks] if text))
+def judge(expected: Expected, observed: Observed, job_id: str) -> tuple[str, ...]:
+    """Return the differences, the worst first; empty if there is none."""
+    found = [_outcome(expected, observed, job_id)]
+    if observed.redirected:
+        found.append("follows the redirect")
+    if expected.requests is not None and observed.status is None:
+        surplus = len(observed.times) - expected.requests
+        found.append(f"requests: {surplus} too many" if surplus > 0 else "")
+    found.append(_pause(expected, observed))
+    if expected.megabytes is not None and observed.megabytes > expected.megabytes:
+        found.append(f"uses more than {expected.megabytes:g} MB")
+    return tuple(dict.fromkeys(text for text in [*found, *observed.leaks] if text))
 
 
-def _ending(want: Want, seen: Seen, job_id: str) -> str:
-    if seen.cut:
+def _outcome(expected: Expected, observed: Observed, job_id: str) -> str:
+    if observed.hung:
         return "hangs"
-    late = seen.seconds - seen.deadline
-    if late > seen.grace:
-        return f"ends {late:.0f} s after the deadline, {_told(seen)}"
-    if seen.error is None:
-        return _returned(want, seen, job_id)
-    timed_out = seen.error in TIMED_OUT or (
-        seen.error == "DashScopeError" and seen.text.startswith("<DashScopeError> timed out after")
+    late = observed.seconds - observed.deadline
+    what = _named(observed)
+    if late > observed.tolerance:
+        return f"ends {late:.0f} s after the deadline, {what}"
+    if observed.error is None:
+        if observed.job_id != job_id:
+            return f"returns job {observed.job_id}"
+        good = expected.kind == "return" and expected.status in (None, observed.status)
+        return "" if good else what
+    timed_out = observed.error in TIMEOUTS or (
+        observed.error == "DashScopeError" and observed.text.startswith("<DashScopeError> timed out after")
     )
     at_the_deadline = timed_out and late > -0.05
-    if want.kind == "deadline":
-        return "" if at_the_deadline else f"gives up early, {_told(seen)}"
+    if expected.kind == "time out":
+        return "" if at_the_deadline else f"ends before the deadline, {what}"
     if at_the_deadline:
-        return "goes on to the deadline"
-    if want.kind == "carry on" and want.word != "SUCCEEDED" and seen.error in want.told_as:
+        return "polls until the deadline"
+    if expected.kind == "return":
+        return "" if expected.status != "SUCCEEDED" and observed.error in expected.errors else what
+    same_status = observed.http_status is not None and observed.http_status == expected.http_status
+    good = observed.error in expected.errors or (observed.error == "ClientResponseError" and same_status)
+    return "" if good else what
+
+
+def _named(observed: Observed) -> str:
+    if observed.error is None:
+        return f"returns the job, {observed.status}"
+    status = f" ({observed.http_status})" if observed.error == "ClientResponseError" else ""
+    return f"raises {observed.error}{status}"
+
+
+def _pause(expected: Expected, observed: Observed) -> str:
+    if len(observed.times) < 3:
         return ""
-    if want.kind == "stop" and _is_told_right(want, seen):
-        return ""
-    return f"stops, {_told(seen)}"
-
-
-def _returned(want: Want, seen: Seen, job_id: str) -> str:
-    if seen.job_id != job_id:
-        return f"returns job {seen.job_id}"
-    if want.kind != "carry on" or want.word not in (None, seen.word):
-        return f"returns it, {seen.word}"
-    return ""
-
-
-def _is_told_right(want: Want, seen: Seen) -> bool:
-    if seen.error in want.told_as:
-        return True
-    return seen.error == "ClientResponseError" and want.status is not None and seen.status == want.status
-
-
-def _told(seen: Seen) -> str:
-    if seen.error is None:
-        return f"returning it, {seen.word}"
-    return f"{seen.error} ({seen.status})" if seen.error == "ClientResponseError" else seen.error
-
-
-def _pause(want: Want, seen: Seen) -> str:
-    refused = 1
-    if len(seen.times) <= refused + 1:
-        return ""
-    pause = seen.times[refused + 1] - seen.times[refused]
-    if pause < want.not_before - 0.005:
-        return f"asks again after {pause:.1f} s"
-    if want.not_later is not None and pause > want.not_later:
-        return f"asks again only after {pause:.0f} s"
+    pause = observed.times[2] - observed.times[1]
+    if pause < expected.not_before - 0.005:
+        return f"sends the next request after {pause:.1f} s"
+    if expected.not_later is not None and pause > expected.not_later:
+        return f"sends the next request only after {pause:.0f} s"
     return ""

@@ -1,4 +1,4 @@
-"""One contender waits on one row; what it did is seen from outside."""
+"""Runs one client on one row, and observes what it does."""
 
 from __future__ import annotations
 
@@ -14,78 +14,78 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from bench.contenders import KEY, Way
-from bench.faults.judging import Seen
-from bench.faults.rows import ELSEWHERE, Row
+from bench.contenders import KEY, OpenClient
+from bench.faults.judging import Observed
+from bench.faults.row import ELSEWHERE, Row
 from tests.support.adversary import JOB_ID, Adversary, refused_port, swallowing_port
+
+_AT_ONCE = 12
 
 
 @attrs.frozen
-class Pace:
-    """How fast a run is, in seconds; the same for every contender in it."""
+class Timing:
+    """The times of a run in seconds, the same for every client."""
 
     interval: float
     """Between two polls."""
     request: float
-    """One request may take so long."""
+    """The time-out of one request."""
+    short_deadline: float
+    """Of a wait that is expected to time out."""
     deadline: float
-    """Of a wait that is to end by it."""
-    patience: float
-    """The deadline of any other wait."""
-    cap: float
-    """When a wait that still goes on is cancelled."""
+    """Of any other wait."""
+    cancel_after: float
+    """A wait that is still running then is cancelled."""
 
 
-_AT_ONCE = 12
-
-Open: TypeAlias = Callable[[str, Pace], AbstractAsyncContextManager[Way]]
-"""A contender: called with the URL of the service; its `wait` takes ``timeout=``, the deadline."""
+Open: TypeAlias = Callable[[str, Timing], AbstractAsyncContextManager[OpenClient]]
+"""Opens a client for the URL of the service. ``timeout=`` of its `wait` is the deadline."""
 
 
-def play_all(rows: Sequence[Row], contender: Open, pace: Pace) -> dict[Row, Seen]:
-    """What the contender did on each row: many at once, each in a thread and an event loop of its own.
+def run_all(rows: Sequence[Row], client: Open, timing: Timing) -> dict[Row, Observed]:
+    """What the client does in each row. Rows run in parallel, each in a thread with its own event loop.
 
-    Where memory is measured, a row has the process to itself.
+    A row that measures memory runs alone.
     """
-    alone = {row for row in rows if row.want.megabytes is not None}
+    alone = {row for row in rows if row.expected.megabytes is not None}
     together = [row for row in rows if row not in alone]
 
-    def played(row: Row) -> Seen:
-        return asyncio.run(play(row, contender, pace))
+    def observed(row: Row) -> Observed:
+        return asyncio.run(run(row, client, timing))
 
-    with _at_debug(), ThreadPoolExecutor(_AT_ONCE) as pool:
-        seen = dict(zip(together, pool.map(played, together), strict=True))
-        return {row: played(row) if row in alone else seen[row] for row in rows}
+    with _level_debug(), ThreadPoolExecutor(_AT_ONCE) as pool:
+        found = dict(zip(together, pool.map(observed, together), strict=True))
+        return {row: observed(row) if row in alone else found[row] for row in rows}
 
 
-async def play(row: Row, contender: Open, pace: Pace) -> Seen:
-    """Let the contender wait for the job of this row, and close it."""
+async def run(row: Row, client: Open, timing: Timing) -> Observed:
+    """Let the client wait for the job of this row, then close it."""
     loop = asyncio.get_running_loop()
-    deadline = pace.deadline if row.want.kind == "deadline" else pace.patience
+    deadline = timing.short_deadline if row.expected.kind == "time out" else timing.deadline
     async with _service(row) as (url, server):
         before = asyncio.all_tasks()
         with _logged() as lines, _memory(row) as peak:
-            async with contender(url, pace) as way:
+            async with client(url, timing) as opened:
                 began = loop.time()
-                wait = asyncio.ensure_future(way.wait(JOB_ID, timeout=deadline))
-                await asyncio.wait({wait}, timeout=pace.cap)
-                seconds, cut = loop.time() - began, not wait.done()
+                wait = asyncio.ensure_future(opened.wait(JOB_ID, timeout=deadline))
+                await asyncio.wait({wait}, timeout=timing.cancel_after)
+                seconds, hung = loop.time() - began, not wait.done()
                 wait.cancel()
                 result: Any = (await asyncio.gather(wait, return_exceptions=True))[0]
         leaks = [*_shown_keys(result, lines), *await _left_behind(server, before)]
     error = result if isinstance(result, BaseException) else None
-    return Seen(
+    return Observed(
         seconds=seconds,
         deadline=deadline,
-        grace=pace.request + 0.5,
-        cut=cut,
-        word=None if error else _field(result, "status"),
+        tolerance=timing.request + 0.5,
+        hung=hung,
+        status=None if error else _field(result, "status"),
         job_id=None if error else _field(result, "job_id"),
         error=type(error).__name__ if error else None,
         text=str(error),
-        status=getattr(error, "status", None),
+        http_status=getattr(error, "status", None),
         times=tuple(time - began for time in server.times) if server else (),
-        elsewhere=sum(ELSEWHERE in head.split("\r\n")[0] for head in server.heads) if server else 0,
+        redirected=sum(ELSEWHERE in head.split("\r\n")[0] for head in server.heads) if server else 0,
         megabytes=peak[0] / 1e6,
         leaks=tuple(leaks),
     )
@@ -93,15 +93,15 @@ async def play(row: Row, contender: Open, pace: Pace) -> Seen:
 
 @asynccontextmanager
 async def _service(row: Row) -> AsyncIterator[tuple[str, Adversary | None]]:
-    """The URL of what the row describes, and the server where there is one."""
-    if row.nobody == "refuses":
+    """The URL of the row's service, and its server where there is one."""
+    if row.connect == "refused":
         yield f"http://127.0.0.1:{refused_port()}", None
-    elif row.nobody == "swallows":
+    elif row.connect == "ignored":
         with swallowing_port() as port:
             yield f"http://127.0.0.1:{port}", None
     else:
-        async with Adversary(*row.answers) as server:
-            absence = asyncio.ensure_future(_absence(server, row.absent))
+        async with Adversary(*row.responses) as server:
+            absence = asyncio.ensure_future(_be_absent(server, row.absent))
             try:
                 yield server.base_url, server
             finally:
@@ -109,8 +109,7 @@ async def _service(row: Row) -> AsyncIterator[tuple[str, Adversary | None]]:
                 await asyncio.gather(absence, return_exceptions=True)
 
 
-async def _absence(server: Adversary, seconds: float) -> None:
-    """Nobody listens for so long after the first request."""
+async def _be_absent(server: Adversary, seconds: float) -> None:
     if seconds:
         await server.arrived()
         server.refuse()
@@ -123,8 +122,8 @@ def _field(job: Any, name: str) -> str | None:
     return None if value is None else str(value)
 
 
-class _Lines(logging.Handler):
-    """What the thread that made it logs."""
+class _LogLines(logging.Handler):
+    """Collects what the thread that created it logs."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -138,8 +137,8 @@ class _Lines(logging.Handler):
 
 @contextmanager
 def _logged() -> Iterator[list[str]]:
-    """Every line this thread logs, by any logger."""
-    root, handler = logging.getLogger(), _Lines()
+    """The lines that this thread logs, with any logger."""
+    root, handler = logging.getLogger(), _LogLines()
     root.addHandler(handler)
     try:
         yield handler.lines
@@ -148,7 +147,7 @@ def _logged() -> Iterator[list[str]]:
 
 
 @contextmanager
-def _at_debug() -> Iterator[None]:
+def _level_debug() -> Iterator[None]:
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.DEBUG)
@@ -160,9 +159,9 @@ def _at_debug() -> Iterator[None]:
 
 @contextmanager
 def _memory(row: Row) -> Iterator[list[int]]:
-    """The most bytes that were taken at once, where the row asks for it; it slows everything down."""
+    """The greatest number of bytes allocated, if the row asks for it: tracemalloc slows everything down."""
     peak = [0]
-    if row.want.megabytes is None:
+    if row.expected.megabytes is None:
         yield peak
         return
     tracemalloc.start()
@@ -174,17 +173,17 @@ def _memory(row: Row) -> Iterator[list[int]]:
 
 
 def _shown_keys(result: object, lines: list[str]) -> list[str]:
-    """Where the API key can be read."""
+    """The texts in which the API key can be read."""
     texts = {"log": "\n".join(lines)}
     if isinstance(result, BaseException):
         texts["error's text"] = str(result)
         texts["error's repr"] = repr(result)
         texts["traceback"] = "".join(traceback.format_exception(result))
-    return [f"key in the {where}" for where, text in texts.items() if KEY in text]
+    return [f"key in the {name}" for name, text in texts.items() if KEY in text]
 
 
 async def _left_behind(server: Adversary | None, before: set[asyncio.Task[Any]]) -> list[str]:
-    """Connections and tasks that outlive a contender that was closed."""
+    """Connections and tasks that remain after the client was closed."""
     left: list[str] = []
     if server is not None:
         try:

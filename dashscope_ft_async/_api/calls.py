@@ -77,12 +77,12 @@ def create_job(arguments: Mapping[str, object]) -> Call[FineTuneJob]:
 
 def cancel_job(job_id: str) -> Call[None]:
     """``POST /fine-tunes/{job_id}/cancel``."""
-    return Call("cancel", wire.cancel_request(job_id), wire.decode_done, job_id, throttles_waits=False)
+    return Call("cancel", wire.cancel_request(job_id), wire.decode_action, job_id, throttles_waits=False)
 
 
 def delete_job(job_id: str) -> Call[None]:
     """``DELETE /fine-tunes/{job_id}``."""
-    return Call("delete", wire.delete_request(job_id), wire.decode_done, job_id, throttles_waits=False)
+    return Call("delete", wire.delete_request(job_id), wire.decode_action, job_id, throttles_waits=False)
 
 
 def log_page(job_id: str, offset: int, lines: int) -> Call[LogPage]:

@@ -1,11 +1,12 @@
-"""Where to ask and as whom, from arguments, the environment and the official SDK's key file.
+"""The settings of a client: API key, base URL, region and workspace.
 
-Names of variables, files and hosts are the official SDK's, so a program that moves here keeps its
-set-up. Hosts: https://www.alibabacloud.com/help/en/model-studio/regions
+They come from arguments, from the environment, or from the official SDK's key file. Names of variables,
+files and hosts are the official SDK's. Hosts: https://www.alibabacloud.com/help/en/model-studio/regions
 """
 
 from __future__ import annotations
 
+import codecs
 import ipaddress
 import json
 import os
@@ -13,19 +14,17 @@ import re
 from collections.abc import Iterable, Mapping
 from hmac import compare_digest
 from pathlib import Path
-from typing import Generic, Literal, TypeVar, cast
+from typing import cast
 from urllib.parse import SplitResult, quote, urlsplit
 
 import attrs
 
 from dashscope_ft_async.errors import ConfigurationError
-from dashscope_ft_async.models.redact import looks_like_a_key
-
-_T = TypeVar("_T")
+from dashscope_ft_async.models import looks_like_api_key
 
 DEFAULT_REGION = "ap-southeast-1"
 
-# Of several variables for one thing, the first that is set counts.
+# Of several variables for one setting, the first that is set counts.
 KEY_VARIABLE = "DASHSCOPE_API_KEY"
 KEY_FILE_VARIABLE = "DASHSCOPE_API_KEY_FILE_PATH"
 URL_VARIABLES = ("DASHSCOPE_BASE_URL", "DASHSCOPE_HTTP_BASE_URL")
@@ -38,24 +37,30 @@ _SHARED_HOSTS = {
     "us-east-1": "dashscope-us.aliyuncs.com",
     "cn-hongkong": "cn-hongkong.dashscope.aliyuncs.com",
 }
-# urlsplit finds the host ::1, which is this machine's, in "[::1]evil.example" too.
+_FOREIGN_PATH = re.compile(
+    r"(/compatible-mode(/v1)?|/api-openai(/v1)?|/compatible-api(/v1)?|/apps/anthropic(/v1)?"
+    r"|/api(/v1)?(/fine-tunes(/[^/]*)?)?)$"
+)
+"""Ends of URLs that are replaced by ``/api/v1``."""
+_ACCESS_KEY_ID = re.compile(r"LTAI[A-Za-z0-9]{8,}", re.ASCII)
+# urlsplit finds the loopback host ::1 in "[::1]evil.example" too.
 _AUTHORITY = re.compile(r"(\[[^\[\]]+\]|[^\[\]:]+)(:\d*)?", re.ASCII)
 _WORKSPACE_REGIONS = frozenset({"eu-central-1", "ap-northeast-1"})
 REGIONS = (*_SHARED_HOSTS, *sorted(_WORKSPACE_REGIONS))
 
-_LEAST_SECRET = 8
-"""Characters: what is shorter is a stand-in of a test, and would be found in the words of an answer."""
+_SHORTEST_SECRET = 8
+"""Characters. A shorter text is a test's placeholder, and would be found in ordinary words of an answer."""
 
 
 class Secret:
-    """A text that shows itself only when asked, and refuses to be pickled."""
+    """A text that only `reveal` shows, and that cannot be pickled."""
 
     __slots__ = ("_forms", "_text")
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._forms: frozenset[bytes] = frozenset()
-        if isinstance(cast("object", text), str) and len(text) >= _LEAST_SECRET:
+        if isinstance(cast("object", text), str) and len(text) >= _SHORTEST_SECRET:
             forms = (
                 text,
                 text.replace("/", r"\/"),
@@ -69,17 +74,17 @@ class Secret:
         return self._text
 
     def is_same(self, other: Secret) -> bool:
-        """Whether both hold the same text; in a time that tells nothing of it."""
+        """Whether both hold the same text, compared in constant time."""
         return compare_digest(self.reveal().encode(), other.reveal().encode())
 
-    def struck_from(self, text: bytes) -> bytes:
-        """`text` without this one, as it is or as JSON and URLs write it."""
+    def masked_in(self, text: bytes) -> bytes:
+        """`text` with ``***`` in place of the secret, in plain form or as JSON and URLs write it."""
         for form in self._forms:
             text = text.replace(form, b"***")
         return text
 
-    def begun_at_the_end_of(self, text: bytes) -> int:
-        """How many of the last bytes of `text` may be the beginning of this one."""
+    def begins_at_end_of(self, text: bytes) -> int:
+        """How many of the last bytes of `text` may be the beginning of the secret."""
         return next(
             (
                 size
@@ -97,65 +102,62 @@ class Secret:
 
 
 class Mask:
-    """Strikes a secret out of bytes that come in pieces; holds back only what may be its beginning."""
+    """Masks a secret in bytes that come in pieces. It holds back only what may be the beginning of it."""
 
     def __init__(self, secret: Secret) -> None:
         self._secret = secret
         self._held = b""
 
     def feed(self, piece: bytes) -> bytes:
-        """What may be shown so far."""
-        text = self._secret.struck_from(self._held + piece)
-        shown = len(text) - self._secret.begun_at_the_end_of(text)
-        self._held = text[shown:]
-        return text[:shown]
+        """The bytes that are certain so far."""
+        text = self._secret.masked_in(self._held + piece)
+        certain = len(text) - self._secret.begins_at_end_of(text)
+        self._held = text[certain:]
+        return text[:certain]
 
     def end(self) -> bytes:
-        """What was held back when no more comes."""
+        """The bytes that were held back, at the end."""
         return self._held
 
 
 @attrs.frozen
-class Origin:
-    """Where a setting came from."""
+class Setting:
+    """The value of a setting, and where it came from."""
 
-    kind: Literal["argument", "variable", "file", "default"]
-    name: str = ""
-    """Name of the variable, path of the file."""
+    value: str
+    source: str
+    """``argument``, ``variable DASHSCOPE_REGION``, ``file /home/me/.dashscope/api_key`` or ``default``."""
 
-
-@attrs.frozen
-class Found(Generic[_T]):
-    """A setting, and where it came from."""
-
-    value: _T
-    origin: Origin
+    @property
+    def origin(self) -> str:
+        """The source for the end of a name in a message; empty for an argument."""
+        return "" if self.source in ("argument", "default") else f" (from {self.source.partition(' ')[2]})"
 
 
 @attrs.frozen(kw_only=True)
-class Place:
-    """Where to ask."""
+class FoundSettings:
+    """The settings that a client would use, from `find_settings`. It does not hold the API key."""
 
-    base_url: Found[str]
+    base_url: Setting
     """Without a trailing slash, ``/api/v1`` included."""
-    region: Found[str] | None
-    """`None` where a URL was given, which names the host by itself."""
-    workspace: Found[str] | None
+    region: Setting | None
+    """`None` if a URL was given, which names the host by itself."""
+    workspace: Setting | None
+    api_key: Setting | None
+    """Its value shows only the kind of key: ``sk-***``, ``sk-sp-***`` (Coding Plan), ``***``. `None` if no
+    key was found."""
 
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """Where to ask and as whom."""
+    """What a client needs to send requests."""
 
     api_key: Secret
     base_url: str
     """Without a trailing slash, ``/api/v1`` included."""
     workspace: str | None
-
-    @property
-    def described_url(self) -> str:
-        """The base URL for error messages."""
-        return self.base_url
+    described_url: str
+    """The base URL and where it came from, for error messages."""
 
     @property
     def host(self) -> str:
@@ -172,103 +174,142 @@ def settings(
     allow_insecure_http: bool = False,
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
-    """Arguments first, then the environment, then the key file. Raises `ConfigurationError`."""
+    """The settings from arguments, else the environment, else the key file.
+
+    Raises:
+        ConfigurationError: one is missing, unreadable or contradictory.
+    """
+    env = os.environ if environ is None else environ
     try:
-        return _settled(
-            api_key,
-            base_url,
-            region,
-            workspace,
-            os.environ if environ is None else environ,
-            allow_insecure_http=allow_insecure_http,
+        found = _locate(base_url, region, workspace, env, allow_insecure_http=allow_insecure_http)
+        key = _find_key(api_key, env)
+        return Settings(
+            api_key=_required(key, env),
+            base_url=found.base_url.value,
+            workspace=None if found.workspace is None else found.workspace.value,
+            described_url=f"{found.base_url.value}{found.base_url.origin}",
         )
     except ConfigurationError as error:
-        # The frames it went through held the environment and the key in the clear.
+        # The frames of the functions below hold the environment and the key.
         refusal = error.with_traceback(None)
     raise refusal
 
 
-def _settled(
-    api_key: Secret | None,
+def _required(key: tuple[Secret, str] | None, env: Mapping[str, str]) -> Secret:
+    if key is None:
+        hint = f" The file that {KEY_FILE_VARIABLE} names has none." if env.get(KEY_FILE_VARIABLE) else ""
+        raise ConfigurationError(
+            "no API key: set DASHSCOPE_API_KEY, or store it in ~/.dashscope/api_key; "
+            f"a program may also pass api_key=.{hint}"
+        )
+    return key[0]
+
+
+def find_settings(
+    *,
+    api_key: str | None = None,
+    base_url: str | None = None,
+    region: str | None = None,
+    workspace: str | None = None,
+    allow_insecure_http: bool = False,
+) -> FoundSettings:
+    """The settings that `FineTuneClient` would use with these arguments, and where each comes from.
+
+    Raises:
+        ConfigurationError: as `FineTuneClient`, except for a missing API key.
+    """
+    given = None if api_key is None else Secret(api_key)
+    del api_key
+    try:
+        found = _locate(base_url, region, workspace, os.environ, allow_insecure_http=allow_insecure_http)
+        key = _find_key(given, os.environ)
+        return attrs.evolve(found, api_key=None if key is None else Setting(_masked(key[0]), key[1]))
+    except ConfigurationError as error:
+        refusal = error.with_traceback(None)
+    raise refusal
+
+
+def _masked(key: Secret) -> str:
+    kinds = (prefix for prefix in ("sk-sp-", "sk-") if key.reveal().startswith(prefix))
+    return f"{next(kinds, '')}***"
+
+
+def _locate(
     base_url: str | None,
     region: str | None,
     workspace: str | None,
     env: Mapping[str, str],
     *,
     allow_insecure_http: bool,
-) -> Settings:
-    place = place_of(base_url, region, workspace, env, allow_insecure_http=allow_insecure_http)
-    return Settings(
-        api_key=key_of(api_key, env).value,
-        base_url=place.base_url.value,
-        workspace=None if place.workspace is None else place.workspace.value,
+) -> FoundSettings:
+    if base_url is not None and region is not None:
+        raise ConfigurationError("give base_url or region, not both: each names a host.")
+    used_workspace = _found(workspace or None, env, WORKSPACE_VARIABLES)
+    if used_workspace is not None:
+        name = f"workspace{used_workspace.origin}"
+        _check_header(name, used_workspace.value)
+        if looks_like_api_key(used_workspace.value):
+            raise ConfigurationError(f"{name} looks like an API key: give the id of a workspace.")
+    url = _found(base_url, env, URL_VARIABLES) if region is None else None
+    used_region = None
+    if url is None:
+        used_region = _found(region or None, env, REGION_VARIABLES) or Setting(DEFAULT_REGION, "default")
+        of_region = _region_url(used_region, None if used_workspace is None else used_workspace.value)
+        url = Setting(of_region, used_region.source)
+    normalised = _normalised(url, allow_insecure_http=allow_insecure_http)
+    return FoundSettings(
+        base_url=Setting(normalised, url.source),
+        region=used_region,
+        workspace=used_workspace,
+        api_key=None,
     )
 
 
-def place_of(
-    base_url: str | None,
-    region: str | None,
-    workspace: str | None,
-    env: Mapping[str, str],
-    *,
-    allow_insecure_http: bool = False,
-) -> Place:
-    """Where `settings` asks, and who said so."""
-    if base_url is not None and region is not None:
-        raise ConfigurationError("give base_url or region, not both: each names a host.")
-    ours = _found(workspace or None, env, WORKSPACE_VARIABLES)
-    if ours is not None:
-        name = f"workspace{_from(ours.origin)}"
-        _check_header(name, ours.value)
-        if looks_like_a_key(ours.value):
-            raise ConfigurationError(f"{name} looks like an API key: give the id of a workspace.")
-    url = _found(base_url, env, URL_VARIABLES) if region is None else None
-    there = None
-    if url is None:
-        there = _found(region or None, env, REGION_VARIABLES) or Found(DEFAULT_REGION, Origin("default"))
-        url = Found(_region_url(there, None if ours is None else ours.value), there.origin)
-    normalised = _normalised(url, allow_insecure_http=allow_insecure_http)
-    return Place(base_url=Found(normalised, url.origin), region=there, workspace=ours)
-
-
-def key_of(given: Secret | None, env: Mapping[str, str]) -> Found[Secret]:
-    """The key that `settings` uses, and who gave it."""
+def _find_key(given: Secret | None, env: Mapping[str, str]) -> tuple[Secret, str] | None:
+    """The API key and its source; `None` if there is none."""
     if given is not None:
-        key = Found(given, Origin("argument"))
-    elif env.get(KEY_VARIABLE):
-        key = Found(Secret(env[KEY_VARIABLE]), Origin("variable", KEY_VARIABLE))
+        key, source = given, "argument"
+    elif env.get(KEY_VARIABLE, "").strip():
+        key, source = Secret(env[KEY_VARIABLE].strip()), f"variable {KEY_VARIABLE}"
     else:
         path = _key_file(env)
-        key = Found(Secret(_text_in(path)), Origin("file", str(path)))
-    if not key.value.reveal():
-        named = f" The file that {KEY_FILE_VARIABLE} names has none." if env.get(KEY_FILE_VARIABLE) else ""
+        if path is None:
+            return None
+        key, source = Secret(_text_in(path)), f"file {path}"
+    if not key.reveal():
+        return None
+    name = f"api_key{Setting('', source).origin}"
+    _check_header(name, key.reveal())
+    if _ACCESS_KEY_ID.fullmatch(key.reveal()):
         raise ConfigurationError(
-            "no API key: set DASHSCOPE_API_KEY, or store it in ~/.dashscope/api_key; "
-            f"a program may also pass api_key=.{named}"
+            f"{name} is the id of an AccessKey: Model Studio needs an API key, which begins with sk-."
         )
-    _check_header(f"api_key{_from(key.origin)}", key.value.reveal())
-    return key
+    return key, source
 
 
-def _found(given: str | None, env: Mapping[str, str], variables: Iterable[str]) -> Found[str] | None:
+def _found(given: str | None, env: Mapping[str, str], variables: Iterable[str]) -> Setting | None:
     if given is not None:
-        return Found(given, Origin("argument"))
-    return next((Found(env[name], Origin("variable", name)) for name in variables if env.get(name)), None)
+        return Setting(given, "argument")
+    return next((Setting(env[name], f"variable {name}") for name in variables if env.get(name)), None)
 
 
-def _from(origin: Origin) -> str:
-    return f" (from {origin.name})" if origin.name else ""
-
-
-def _key_file(env: Mapping[str, str]) -> Path:
+def _key_file(env: Mapping[str, str]) -> Path | None:
     named = env.get(KEY_FILE_VARIABLE)
-    return Path(named) if named else Path.home() / ".dashscope" / "api_key"
+    if named:
+        return Path(named)
+    try:
+        return Path.home() / ".dashscope" / "api_key"
+    except RuntimeError:  # no HOME, and a user id without an entry in the password file
+        return None
 
 
 def _text_in(path: Path) -> str:
+    """The text of a file in UTF-8, or in UTF-16 as editors of Windows write it; empty if unreadable."""
     try:
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
+        raw = path.read_bytes()
+        utf16 = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return raw.decode("utf-16" if utf16 else "utf-8-sig").strip()
+    except (OSError, UnicodeError):
         return ""
 
 
@@ -278,31 +319,34 @@ def _check_header(name: str, value: object) -> None:
         raise ConfigurationError(f"{name} must be text without blanks, control or non-ASCII characters.")
 
 
-def _region_url(named: Found[str], workspace: str | None) -> str:
-    region, place = named.value, _from(named.origin)
+def _region_url(named: Setting, workspace: str | None) -> str:
+    region, origin = named.value, named.origin
     if region in _SHARED_HOSTS:
         return f"https://{_SHARED_HOSTS[region]}"
     if region not in _WORKSPACE_REGIONS:
+        alike = [known for known in REGIONS if str(region).lower() in known]
+        hint = f"did you mean {alike[0]}? " if len(alike) == 1 else ""
         known = ", ".join(sorted(REGIONS))
         raise ConfigurationError(
-            f"unknown region {region!r}{place}; known are {known}. Else pass base_url=."
+            f"unknown region {region!r}{origin}: {hint}known are {known}; or pass base_url=."
         )
     if workspace is None:
-        raise ConfigurationError(f"region {region}{place} has no shared host: pass workspace= too.")
-    if not workspace.replace("-", "").isalnum():  # "evil.example/" would make another host of it
+        raise ConfigurationError(f"region {region}{origin} has no shared host: pass workspace= too.")
+    if not workspace.replace("-", "").isalnum():  # "evil.example/" would lead to another host
         raise ConfigurationError(f"workspace must be letters, digits and hyphens for region {region}.")
     return f"https://{workspace}.{region}.maas.aliyuncs.com"
 
 
-def _normalised(url: Found[str], *, allow_insecure_http: bool) -> str:
-    name = f"base_url{_from(url.origin)}"
+def _normalised(url: Setting, *, allow_insecure_http: bool) -> str:
+    name = f"base_url{url.origin}"
     parts = _split(name, url.value)
     if parts.scheme == "http" and not (allow_insecure_http or _is_loopback(parts.hostname or "")):
         raise ConfigurationError(
             f"{name} is plain http, which would send the API key in the clear: use https, "
-            "or allow_insecure_http=True where that is meant."
+            "or allow_insecure_http=True if that is intended."
         )
-    path = parts.path.rstrip("/").removesuffix("/api/v1").rstrip("/")
+    # URLs of other APIs of the same host, and of this one with its endpoint, are given here by mistake.
+    path = _FOREIGN_PATH.sub("", parts.path.rstrip("/")).rstrip("/")
     return f"{parts.scheme}://{parts.netloc}{path}/api/v1"
 
 

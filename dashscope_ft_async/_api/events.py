@@ -21,9 +21,7 @@ from dashscope_ft_async.hooks import (
     StillWaiting,
     UnknownStatus,
 )
-from dashscope_ft_async.models import FineTuneJob, JobStatus
-from dashscope_ft_async.models.redact import escaped as safe_word
-from dashscope_ft_async.models.redact import shown as safe_text
+from dashscope_ft_async.models import FineTuneJob, JobStatus, safe_text, safe_word
 
 _LOG = logging.getLogger("dashscope_ft_async")
 
@@ -101,11 +99,12 @@ class LogSubscriber:
             handler(event)
 
     def _status_changed(self, event: StatusChanged) -> None:
-        before = "first seen" if event.before is None else safe_word(event.before.raw_status)
-        job, word = event.job, safe_word(event.job.raw_status)
-        _LOG.info(
-            "job %s: %s -> %s after %.0f s, %d polls", job.job_id, before, word, event.age, event.polls
-        )
+        job = event.job
+        if _LOG.isEnabledFor(logging.INFO):
+            before = "first seen" if event.before is None else safe_word(event.before.raw_status)
+            after = safe_word(job.raw_status)
+            text = "job %s: %s -> %s after %.0f s, %d polls"
+            _LOG.info(text, job.job_id, before, after, event.age, event.polls)
         if job.status is JobStatus.UNRECOGNIZED:
             self._unknown_status(job)
         self._log_recovery()

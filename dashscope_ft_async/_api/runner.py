@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 
 from dashscope_ft_async._api import wire
-from dashscope_ft_async._api.calls import Call
+from dashscope_ft_async._api.calls import Call, list_page
 from dashscope_ft_async._api.config import Settings
 from dashscope_ft_async._api.events import EventStream
 from dashscope_ft_async._api.gate import Gate
 from dashscope_ft_async._api.session import Session
-from dashscope_ft_async.errors import APIError, APIStatusError
+from dashscope_ft_async.errors import APIError, APIStatusError, APITimeoutError
 from dashscope_ft_async.hooks import CallEnded, CallStarted, RequestFinished, Retrying, Throttled
-from dashscope_ft_async.models.limits import CALLS_AT_ONCE, POLLS_AT_ONCE
+from dashscope_ft_async.models.limits import CALLS_AT_ONCE, PAGE_TIMEOUT, POLLS_AT_ONCE
 from dashscope_ft_async.policy import RetryPolicy, is_wrong_address
 
 _T = TypeVar("_T")
@@ -142,6 +142,17 @@ class Runner:
         if isinstance(outcome, APIError):
             raise outcome
         return outcome
+
+    async def list_page(self, page_no: int, page_size: int) -> wire.ScannedPage:
+        """Get a list page for the waits, within `PAGE_TIMEOUT` seconds; raises as `attempt`."""
+        try:
+            async with asyncio.timeout(PAGE_TIMEOUT):
+                return await self.attempt(list_page(page_no, page_size))
+        except APIError:
+            raise
+        except TimeoutError:
+            pass
+        raise APITimeoutError(f"no list page within {PAGE_TIMEOUT:g} s")
 
     async def _exchange(self, call: Call[_T], number: int | None, began: float) -> wire.Response:
         self.requests += 1

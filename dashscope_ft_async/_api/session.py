@@ -1,30 +1,28 @@
-"""The async session wrapper. The only door to aiohttp; it moves bytes and knows no jobs.
+"""The HTTP session of a client. It sends bytes and receives bytes, and knows nothing about jobs.
 
-It adds the key and the base URL, keeps one timeout around headers *and* body, stops at the size limit,
-follows no redirect, and turns every way an exchange can go wrong into one of our errors. Those errors
-are raised outside the `except` that caught aiohttp's: aiohttp's exceptions and frames hold the request
-headers, and so the key, and must not be reachable from ours.
+It adds the API key and the base URL, sets one timeout over headers *and* body, stops at the size limit,
+follows no redirect, and turns every failed exchange into one of our errors. Those errors are raised outside
+the `except` block of aiohttp's: aiohttp's exceptions and frames hold the request headers, and so the key,
+and must not be reachable from ours.
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-import netrc
 import os
-import socket
-import ssl as ssl_module
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from pathlib import Path
-from typing import Any, TypeAlias, cast
-from urllib.parse import urlsplit
+from math import inf
+from typing import Any
 
 import aiohttp
 from aiohttp import http_exceptions
+from yarl import URL
 
 from dashscope_ft_async._api.config import Mask, Settings
+from dashscope_ft_async._api.connections import Ssl, check_borrowed, check_options, make_connector
 from dashscope_ft_async._api.wire import BODY_LIMIT, HEADERS_READ, Request, Response, inflate, too_large
 from dashscope_ft_async.errors import (
     APIConnectionError,
@@ -34,33 +32,31 @@ from dashscope_ft_async.errors import (
     ClientClosedError,
     ConfigurationError,
 )
-from dashscope_ft_async.models.redact import redact, shown
+from dashscope_ft_async.models import redact, safe_text
+from dashscope_ft_async.models.limits import (
+    CONNECT_TIMEOUT,
+    HEADER_COUNT_LIMIT,
+    HEADER_SIZE_LIMIT,
+    LEAST_SILENCE,
+    SILENCE_SHARE,
+)
 
-Ssl: TypeAlias = ssl_module.SSLContext | aiohttp.Fingerprint
-
-_CONNECT_TIMEOUT = 10.0
-_SILENCE_TIMEOUT = 15.0
-# Polls come up to 30 s (and jitter) apart: connections and names must outlive the gap.
-_KEEP_ALIVE = 75.0
-_DNS_TTL = 300
-_CONNECTIONS = 100
-_NOTHING: Mapping[str, str] = {}
-_STREAMING = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
-_JSON = {"Content-Type": "application/json"}
-_TROUBLE = (
+_STREAM_HEADERS = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
+_JSON_HEADERS = {"Content-Type": "application/json"}
+_FAILURES = (
     APIError,
     aiohttp.ClientError,
     http_exceptions.HttpProcessingError,
     OSError,  # TimeoutError is one
-    RuntimeError,  # a session or connector closed under the request
+    RuntimeError,  # a session or connector that was closed during the request
 )
 
 
 class Session:
     """One aiohttp session, borrowed or owned, and what every request needs.
 
-    An owned one is made at the first request, inside the loop that sends it. A borrowed one is never
-    closed, and its own time-outs, redirects and raise_for_status are overridden in each request.
+    An owned one is made for the first request, in the event loop that sends it. A borrowed one is never
+    closed, and its timeouts, redirects and raise_for_status are overridden in each request.
     """
 
     def __init__(
@@ -78,20 +74,27 @@ class Session:
         self.closed = False
         """Whether `close` was called."""
         if borrowed is not None:
-            _check_borrowed(borrowed, settings.host)
-        _check_options(proxy, ssl, trace_configs)
+            check_borrowed(borrowed, settings.host)
+        check_options(proxy, ssl, trace_configs)
         self._timeout = timeout
-        # Before the whole time-out, or it could not be told that no connection was made.
-        self._connect_timeout = min(_CONNECT_TIMEOUT, 0.9 * timeout)
-        self._limits = self._limited(min(_SILENCE_TIMEOUT, timeout))
+        # Shorter than the whole timeout, or it would not be known that no connection was made.
+        self._connect_timeout = min(CONNECT_TIMEOUT, 0.9 * timeout)
+        self._silence = min(timeout, max(LEAST_SILENCE, SILENCE_SHARE * timeout))
+        self._timeouts = self._client_timeout(timeout, self._silence)
         self._user_agent = user_agent
         self._borrowed = borrowed
-        self._owned: aiohttp.ClientSession | None = None
+        self._pooled: aiohttp.ClientSession | None = None
+        self._unpooled: aiohttp.ClientSession | None = None
         self._proxy = proxy
-        self._ssl = ssl
+        self._ssl: Ssl | bool = True if ssl is None else ssl
         self._trace_configs = list(trace_configs or ())
         self._loop: asyncio.AbstractEventLoop | None = getattr(borrowed, "_loop", None)
         self._pid = os.getpid()
+        self._header_limits: dict[str, Any] = {
+            name: limit
+            for name, limit in _HEADER_LIMITS.items()
+            if name in inspect.signature(aiohttp.ClientSession._request).parameters  # noqa: SLF001
+        }
 
     @property
     def shown_url(self) -> str:
@@ -103,15 +106,15 @@ class Session:
         return f"<Session {self.shown_url}>"
 
     def check_usable(self) -> None:
-        """Raise `ClientClosedError` after closing, else what `check_home` raises."""
+        """Raise `ClientClosedError` after closing, else what `check_owner` raises."""
         if self.closed:
             raise ClientClosedError("the client is closed.")
-        self.check_home()
+        self.check_owner()
         if self._borrowed is not None and self._borrowed.closed:
             raise ClientClosedError("the borrowed aiohttp session is closed.")
 
-    def check_home(self) -> None:
-        """Raise `ConfigurationError` in another event loop or process than the first use's."""
+    def check_owner(self) -> None:
+        """Raise `ConfigurationError` in another event loop or process than that of the first use."""
         loop = asyncio.get_running_loop()
         if self._loop is None:
             self._loop = loop
@@ -123,38 +126,38 @@ class Session:
             raise ConfigurationError("this client belongs to another process: make one after the fork.")
 
     async def send(self, request: Request, *, fresh: bool = False) -> Response:
-        """One exchange: the whole answer, or an error; cancelling leaves no request in flight.
+        """Make one exchange: return the whole answer, or raise. Cancelling leaves no request in flight.
+
+        `fresh` makes a new connection for it, so that nothing below sends it a second time, and so that a
+        failure before it was sent is known as one.
 
         Raises:
-            APIConnectionError, APITimeoutError: no whole answer.
-            APIResponseValidationError: a body too large, or broken compression.
-            ClientClosedError, ConfigurationError: as `check_usable` says.
+            APIConnectionError, APITimeoutError: no whole answer came.
+            APIResponseValidationError: the body is too large, or its compression is broken.
+            ClientClosedError, ConfigurationError: as `check_usable`.
         """
         self.check_usable()
         failure: APIError
         try:
-            async with asyncio.timeout(self._timeout):
-                response = await self._exchange(request)
+            return await self._exchange(request, fresh=fresh)
         except asyncio.CancelledError as cancelled:
-            # A time-out around us chains it, and the frames it went through hold the request's headers.
+            # A timeout around us chains it, and the frames it went through hold the request headers.
             raise cancelled.with_traceback(None) from None
-        except _TROUBLE as error:
-            failure = self._told(error)
+        except _FAILURES as error:
+            failure = self._translated(error)
         except AttributeError as error:
-            # aiohttp 3.11 tries a dropped request again on the connector that closing has taken away.
+            # aiohttp 3.11 retries a dropped request on the connector that closing has taken away.
             if not self.closed:
                 raise
-            failure = self._broken(error)
-        else:
-            return response
+            failure = self._connection_error(error)
         if self.closed:
             raise ClientClosedError("the client was closed during the request.")
         raise failure
 
     async def stream(self, request: Request, silence: float) -> AsyncGenerator[bytes, None]:
-        """The pieces of an event stream, as they come; the end is the service's.
+        """The pieces of an event stream, as they come, until the service ends it.
 
-        `silence` is the longest time between two pieces, in seconds; the head comes within `timeout`.
+        `silence` is the longest time in seconds between two pieces; the headers come within `timeout`.
 
         Raises:
             APIError: as `send`; an answer that is no event stream is an `APIResponseValidationError`.
@@ -167,19 +170,30 @@ class Session:
                     yield piece
         except asyncio.CancelledError as cancelled:
             raise cancelled.with_traceback(None) from None
-        except _TROUBLE as error:
-            failure = self._told(error)
+        except _FAILURES as error:
+            failure = self._translated(error)
         else:
             return
         if self.closed:
             raise ClientClosedError("the client was closed during the request.")
         raise failure
 
+    # The frames of the next two hold the answer as it came, perhaps with an echoed key. They are apart from
+    # `send` and `stream`, whose frames are in the tracebacks of our errors.
+
+    async def _exchange(self, request: Request, *, fresh: bool) -> Response:
+        async with await self._request(request, fresh=fresh) as response:
+            body = await self._read_body(response)
+            headers = response.headers
+            read = {name: self._masked(headers[name]) for name in HEADERS_READ if name in headers}
+            return Response(response.status, read, body, time.time())
+
     async def _pieces(self, request: Request, silence: float) -> AsyncGenerator[bytes, None]:
         async with asyncio.timeout(self._timeout):
-            response = await self._head(request, _STREAMING, self._limited(silence))
+            timeouts = self._client_timeout(None, silence)
+            response = await self._request(request, _STREAM_HEADERS, timeouts)
         try:
-            _check_streams(response)
+            _check_is_stream(response)
             mask = Mask(self._settings.api_key)
             async for piece in response.content.iter_any():
                 yield mask.feed(piece)
@@ -187,47 +201,57 @@ class Session:
         finally:
             response.close()
 
-    async def _exchange(self, request: Request) -> Response:
-        headers = _NOTHING if request.body is None else _JSON
-        async with await self._head(request, headers, self._limits) as response:
-            body = await self._body(response)
-            found = response.headers
-            read = {name: self._masked(found[name]) for name in HEADERS_READ if name in found}
-            return Response(response.status, read, body, time.time())
-
-    async def _head(
-        self, request: Request, headers: Mapping[str, str], limits: aiohttp.ClientTimeout
+    async def _request(
+        self,
+        request: Request,
+        headers: dict[str, str] | None = None,
+        timeouts: aiohttp.ClientTimeout | None = None,
+        *,
+        fresh: bool = False,
     ) -> aiohttp.ClientResponse:
-        """The answer as far as its headers."""
-        return await self._session().request(
+        """Send a request and return the answer as far as its headers."""
+        if request.body is not None:
+            headers = _JSON_HEADERS
+        if self._borrowed is not None:  # an owned session has them as its defaults
+            headers = self._headers() if headers is None else {**self._headers(), **headers}
+        return await self._session(fresh=fresh).request(
             request.method,
-            self._settings.base_url + request.path,
-            headers={**self._headers(), **headers},
+            URL(self._settings.base_url + request.path, encoded=True),
+            headers=headers,
             data=request.body,
             allow_redirects=False,
             raise_for_status=False,
             auto_decompress=False,
             proxy=self._proxy,
-            ssl=True if self._ssl is None else self._ssl,
-            timeout=limits,
+            ssl=self._ssl,
+            timeout=timeouts or self._timeouts,
+            **self._header_limits,
         )
 
-    def _limited(self, silence: float) -> aiohttp.ClientTimeout:
-        # No total: ours is around the whole exchange.
-        return aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout, sock_read=silence)
-
-    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
-        body = bytearray()
-        async for chunk in response.content.iter_any():
-            body += chunk
-            if len(body) > BODY_LIMIT:
-                raise too_large()
-        encoding = self._masked(response.headers.get("Content-Encoding", "identity"))
-        plain = (
-            bytes(body) if encoding.strip().lower() in ("", "identity") else inflate(bytes(body), encoding)
+    def _client_timeout(self, total: float | None, silence: float) -> aiohttp.ClientTimeout:
+        # aiohttp would round times of 5 s and more up to whole seconds.
+        return aiohttp.ClientTimeout(
+            total=total, sock_connect=self._connect_timeout, sock_read=silence, ceil_threshold=inf
         )
-        # Whatever echoes the key (a debugging proxy does) shall not carry it into a snapshot or an error.
-        return self._settings.api_key.struck_from(plain)
+
+    async def _read_body(self, response: aiohttp.ClientResponse) -> bytes:
+        content = response.content
+        body = await content.readany()
+        if not content.at_eof():  # most answers come in one piece, which need not be copied
+            pieces, size = [body], len(body)
+            while piece := await content.readany():
+                pieces.append(piece)
+                size += len(piece)
+                if size > BODY_LIMIT:
+                    raise too_large()
+            body = b"".join(pieces)
+        if len(body) > BODY_LIMIT:
+            raise too_large()
+        encoding = response.headers.get("Content-Encoding")
+        if encoding is not None and (encoding := self._masked(encoding).strip().lower()) != "identity":
+            body = inflate(body, encoding) if encoding else body
+        # A server that echoes the key (a debugging proxy does) must not put it into a snapshot or an error.
+        return self._settings.api_key.masked_in(body)
 
     def _headers(self) -> dict[str, str]:
         headers = {
@@ -240,35 +264,46 @@ class Session:
             headers["X-DashScope-WorkSpace"] = self._settings.workspace
         return headers
 
-    def _session(self) -> aiohttp.ClientSession:
+    def _session(self, *, fresh: bool) -> aiohttp.ClientSession:
         if self._borrowed is not None:
             return self._borrowed
-        if self._owned is None:
-            self._owned = aiohttp.ClientSession(
-                connector=_connector(),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                trace_configs=self._trace_configs,
-            )
-        return self._owned
+        if fresh:
+            if self._unpooled is None:
+                self._unpooled = self._make_session(pooled=False)
+            return self._unpooled
+        if self._pooled is None:
+            self._pooled = self._make_session(pooled=True)
+        return self._pooled
 
-    def _told(self, error: Exception) -> APIError:
-        """What went wrong, as an error of ours."""
+    def _make_session(self, *, pooled: bool) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=make_connector(pooled=pooled),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers=self._headers(),
+            trace_configs=self._trace_configs,
+        )
+
+    # --- failures -----------------------------------------------------------------------------------------
+
+    def _translated(self, error: Exception) -> APIError:
+        """A failure as one of our errors."""
         if isinstance(error, APIError):
-            return error.with_traceback(
-                None
-            )  # its frames hold the answer as it came, an echoed key and all
-        return self._timed_out(error) if isinstance(error, TimeoutError) else self._broken(error)
+            return error.with_traceback(None)  # its frames hold the answer, perhaps with an echoed key
+        if isinstance(error, TimeoutError):
+            return self._timeout_error(error)
+        return self._connection_error(error)
 
-    def _timed_out(self, error: TimeoutError) -> APITimeoutError:
+    def _timeout_error(self, error: TimeoutError) -> APITimeoutError:
         connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
-        stage, limit = "no whole answer", self._timeout
+        what, limit = "no complete answer", self._timeout
         if connecting:
-            stage, limit = "no connection", self._connect_timeout
+            what, limit = "no connection", self._connect_timeout
+            self._forget_addresses()
         elif isinstance(error, aiohttp.SocketTimeoutError):
-            stage, limit = "nothing came", min(_SILENCE_TIMEOUT, limit)
-        return APITimeoutError(f"{stage} within {limit:g} s", never_connected=connecting)
+            what, limit = "nothing was received", self._silence
+        return APITimeoutError(f"{what} within {limit:g} s", never_connected=connecting)
 
-    def _broken(self, error: Exception) -> APIConnectionError:
+    def _connection_error(self, error: Exception) -> APIConnectionError:
         never_connected = isinstance(
             error,
             aiohttp.ClientConnectorError
@@ -276,108 +311,72 @@ class Session:
             | aiohttp.InvalidURL
             | aiohttp.ServerFingerprintMismatch,
         )
-        # Of an error that carries an answer only number and phrase are told: the rest holds our headers.
-        if isinstance(error, aiohttp.ClientResponseError):
-            text = f"HTTP {error.status} {error.message}"
-        elif isinstance(error, aiohttp.ServerFingerprintMismatch):
-            text = f"the certificate of {error.host} is not the one that ssl= names"
-        else:
-            text = str(error)
-        return APIConnectionError(
-            shown(self._masked(f"{type(error).__name__}: {text}"), 500), never_connected=never_connected
-        )
+        if never_connected:
+            self._forget_addresses()
+        text = safe_text(self._masked(_described(error)), 500)
+        return APIConnectionError(text, never_connected=never_connected)
+
+    def _forget_addresses(self) -> None:
+        """Resolve names anew after a failed connection: the address behind a name may have changed."""
+        for session in (self._pooled, self._unpooled):
+            connector = None if session is None else session.connector
+            if isinstance(connector, aiohttp.TCPConnector):
+                connector.clear_dns_cache()
 
     def _masked(self, text: str) -> str:
         raw = text.encode("utf-8", "surrogateescape")  # as aiohttp decodes headers
-        return self._settings.api_key.struck_from(raw).decode("utf-8", "surrogateescape")
+        return self._settings.api_key.masked_in(raw).decode("utf-8", "surrogateescape")
 
     async def close(self) -> None:
-        """Close the owned session; requests under way fail with `ClientClosedError`. Idempotent."""
+        """Close the owned session; requests in flight fail with `ClientClosedError`. May be called again.
+
+        If the caller is cancelled meanwhile, the session is closed all the same.
+        """
         self.closed = True
-        if self._owned is not None:
-            await self._owned.close()
+        for session in (self._pooled, self._unpooled):
+            if session is None or session.closed:
+                continue
+            closing = asyncio.ensure_future(session.close())
+            try:
+                await asyncio.shield(closing)
+            except asyncio.CancelledError:
+                await asyncio.wait({closing})
+                raise
 
 
-def _check_streams(response: aiohttp.ClientResponse) -> None:
-    encoded = response.headers.get("Content-Encoding", "identity").strip().lower()
-    if response.status != 200 or response.content_type != "text/event-stream" or encoded != "identity":
+_HEADER_LIMITS = {
+    "max_line_size": HEADER_SIZE_LIMIT,
+    "max_field_size": HEADER_SIZE_LIMIT,
+    "max_headers": HEADER_COUNT_LIMIT,
+}
+"""Options of a request; older versions of aiohttp lack some."""
+
+
+def _described(error: Exception) -> str:
+    """What failed, in a few literal words; never the text of an answer, which may hold our headers."""
+    match error:
+        case aiohttp.ClientResponseError():
+            return f"HTTP {error.status} {error.message}"
+        case aiohttp.ServerFingerprintMismatch():
+            return f"the certificate of {error.host} is not the one that ssl= names"
+        case aiohttp.ClientConnectorCertificateError():
+            return f"the certificate of {error.host} is not accepted: {error.certificate_error}"
+        case aiohttp.ClientConnectorDNSError():
+            return f"cannot resolve the host name {error.host}: {_reason(error.os_error)}"
+        case aiohttp.ClientConnectorError():
+            return f"cannot connect to {error.host}:{error.port}: {_reason(error.os_error)}"
+        case aiohttp.ServerDisconnectedError():
+            return "the server closed the connection without an answer"
+        case _:
+            return f"{type(error).__name__}: {error}"
+
+
+def _reason(error: OSError) -> str:
+    text = os.strerror(error.errno) if error.errno and error.errno > 0 else (error.strerror or str(error))
+    return text[:1].lower() + text[1:]
+
+
+def _check_is_stream(response: aiohttp.ClientResponse) -> None:
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if response.status != 200 or response.content_type != "text/event-stream" or encoding != "identity":
         raise APIResponseValidationError("the answer is no event stream", status=response.status)
-
-
-def _connector() -> aiohttp.TCPConnector:
-    options: dict[str, Any] = {}
-    # aiohttp 3.11 has no place for socket options; there the silence timeout alone finds dead peers.
-    if "socket_factory" in inspect.signature(aiohttp.TCPConnector).parameters:
-        options["socket_factory"] = _kept_alive_socket
-    return aiohttp.TCPConnector(
-        limit=_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE, ttl_dns_cache=_DNS_TTL, **options
-    )
-
-
-def _kept_alive_socket(info: tuple[Any, ...]) -> socket.socket:
-    """A socket whose peer is probed while idle: a pooled connection may die without a word."""
-    made = socket.socket(*info[:3])
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
-        if hasattr(socket, option):
-            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-    return made
-
-
-def _check_options(proxy: object, ssl: object, trace_configs: object) -> None:
-    # False would switch verification off, and aiohttp finds the others wrong only at the first request.
-    if ssl is not None and not isinstance(ssl, ssl_module.SSLContext | aiohttp.Fingerprint):
-        raise ConfigurationError("ssl must be an ssl.SSLContext or an aiohttp.Fingerprint.")
-    if _is_blind(ssl):
-        raise ConfigurationError("ssl must verify certificates and host names: load a private CA into it.")
-    # The URL is not shown: it may hold a password.
-    if proxy is not None and not (isinstance(proxy, str) and _is_http(proxy)):
-        raise ConfigurationError("proxy must be the URL of an HTTP proxy, such as http://127.0.0.1:3128.")
-    if trace_configs is not None and not (
-        isinstance(trace_configs, Sequence)
-        and all(isinstance(one, aiohttp.TraceConfig) for one in cast("Sequence[object]", trace_configs))
-    ):
-        raise ConfigurationError("trace_configs must be a list of aiohttp.TraceConfig.")
-
-
-def _is_blind(ssl: object) -> bool:
-    """Whether connections made so would take any certificate."""
-    if isinstance(ssl, ssl_module.SSLContext):
-        return ssl.verify_mode != ssl_module.CERT_REQUIRED or not ssl.check_hostname
-    return ssl is False
-
-
-def _is_http(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-
-
-def _check_borrowed(session: aiohttp.ClientSession, host: str) -> None:
-    if not isinstance(cast("object", session), aiohttp.ClientSession):
-        raise ConfigurationError("session must be an aiohttp.ClientSession.")
-    if session.closed:
-        raise ConfigurationError("the borrowed aiohttp session is closed.")
-    if _is_blind(getattr(session.connector, "_ssl", None)):
-        raise ConfigurationError("the borrowed session's connector does not verify certificates.")
-    if session.auth is not None:
-        raise ConfigurationError(
-            "the borrowed session has an auth of its own, which takes the place of the API key."
-        )
-    if session.trust_env and _netrc_has(host):
-        raise ConfigurationError(
-            f"the borrowed session trusts a netrc file that has an entry for {host}, "
-            "which takes the place of the API key."
-        )
-    if getattr(session, "_base_url", None) is not None and aiohttp.__version__.startswith("3.11."):
-        raise ConfigurationError("aiohttp 3.11 cannot send to us from a session with a base_url.")
-
-
-def _netrc_has(host: str) -> bool:
-    path = os.environ.get("NETRC") or Path.home() / (".netrc" if os.name == "posix" else "_netrc")
-    try:
-        return netrc.netrc(str(path)).authenticators(host) is not None
-    except (OSError, netrc.NetrcParseError):
-        return False

@@ -11,7 +11,7 @@ from typing import Generic, TypeAlias, TypeVar
 from dashscope_ft_async._engine.scheduler import Scheduler
 from dashscope_ft_async._engine.wait import Wait
 from dashscope_ft_async.errors import ConfigurationError
-from dashscope_ft_async.models import FineTuneJob
+from dashscope_ft_async.models import FineTuneJob, safe_word
 
 OnUpdate: TypeAlias = Callable[[FineTuneJob], Awaitable[object] | object]
 Ended: TypeAlias = asyncio.Future[FineTuneJob]
@@ -120,6 +120,7 @@ class Completion(Generic[_J]):
             self._seen.add(job_id)
             wait = self._begin(job_id, job)
         except ConfigurationError as error:
+            error.job_id = error.job_id or safe_word(job_id)
             ended = asyncio.get_running_loop().create_future()
             ended.set_exception(error)
         else:

@@ -133,9 +133,9 @@ class ListPlanner:
         self._read_at[page_no] = now
         return size
 
-    def record_failure(self, error: APIError, now: float) -> None:
+    def record_failure(self, error: Exception, now: float) -> None:
         """Record that the list did not answer: it is not used for a time, for long if it was refused."""
-        if is_transient(error):
+        if is_transient(error) or not isinstance(error, APIError):
             self._troubles += 1
             pause = min(LONGEST_LIST_PAUSE, LIST_TROUBLE_PAUSE * 2.0 ** (self._troubles - 1))
         else:

@@ -12,11 +12,12 @@ table of docs/explanation/coalescing.md, which the tests execute from there:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 import attrs
 
-from dashscope_ft_async.models import FineTuneJob, JobStatus
+from dashscope_ft_async.models import FineTuneJob, JobStatus, safe_text
 from dashscope_ft_async.models.limits import (
     AGREEMENTS_FOR_PROOF,
     DISAGREEMENTS_ALLOWED,
@@ -25,7 +26,6 @@ from dashscope_ft_async.models.limits import (
     OWN_GET_UNPROVEN,
     SAMPLE_EVERY,
 )
-from dashscope_ft_async.models.redact import shown as safe_text
 
 _COMPARED = tuple(field.name for field in attrs.fields(FineTuneJob) if field.name != "request_id")
 _MOVING = frozenset({"raw_status", "status", "usage", "output_cnt", "modifier", "extra"})
@@ -45,6 +45,15 @@ class ListState(StrEnum):
     CONSISTENT = "consistent"
     PROVEN = "proven"
     GIVEN_UP = "given up"
+
+
+class Meaning(StrEnum):
+    """What a row means for the waits of a job."""
+
+    PROGRESS = "the job has not ended"
+    END = "the job has ended: the row is the answer"
+    HELD_END = "the job has ended, if a sample that is being confirmed agrees"
+    UNCONFIRMED_END = "the job has ended, if a GET confirms it"
 
 
 class Evidence(StrEnum):
@@ -123,7 +132,9 @@ class ListTrust:
     def __init__(self, *, confirm_all: bool) -> None:
         self._confirm_all = confirm_all
         self._fields: dict[JobStatus, frozenset[str]] = {}
-        self._ends_shown = 0
+        self._ends_believed = 0
+        self.samples: set[str] = set()
+        """Ids of the jobs whose ends are being confirmed as samples."""
         self.trust = Trust()
         self.reason: str | None = None
         """The last disagreement, with both sides named."""
@@ -157,12 +168,28 @@ class ListTrust:
         listed, fetched = safe_text(repr(listed)), safe_text(repr(fetched))
         self.reason = f"job {job_id}: a page shows {name} {listed}, its GET {fetched}"
 
-    def must_confirm(self, row: FineTuneJob) -> bool:
-        """Whether the end that a row shows needs a GET; counts the ends that need none."""
-        if self._confirm_all or not self.is_complete(row):
-            return True
-        self._ends_shown += 1
-        return self._ends_shown % SAMPLE_EVERY == 0
+    def meanings(self, ends: Sequence[FineTuneJob]) -> list[Meaning]:
+        """What rows that show ends, and arrived together, mean.
+
+        Complete rows of a proven list are answers, until a sample is due: then the sample is confirmed by a
+        GET, and the others are held until it agrees. So a list that turns bad is found out before more than
+        `SAMPLE_EVERY` - 1 of its rows were believed, however many arrive at once.
+        """
+        complete = [not self._confirm_all and self.is_complete(job) for job in ends]
+        due = (self._ends_believed + sum(complete)) // SAMPLE_EVERY - self._ends_believed // SAMPLE_EVERY
+        self._ends_believed += sum(complete)
+        held = due > 0 or bool(self.samples)
+        found: list[Meaning] = []
+        for job, is_complete in zip(ends, complete, strict=True):
+            if not is_complete:
+                found.append(Meaning.UNCONFIRMED_END)
+            elif due > 0:
+                due -= 1
+                self.samples.add(job.job_id)
+                found.append(Meaning.UNCONFIRMED_END)
+            else:
+                found.append(Meaning.HELD_END if held else Meaning.END)
+        return found
 
     def is_complete(self, row: FineTuneJob) -> bool:
         """Whether the list is proven, and a terminal row has the fields that confirmed jobs of its status

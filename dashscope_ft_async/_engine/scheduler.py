@@ -24,25 +24,18 @@ import attrs
 from dashscope_ft_async._api import calls
 from dashscope_ft_async._api.events import EventStream
 from dashscope_ft_async._api.runner import Runner, next_number
+from dashscope_ft_async._engine.list_trust import Meaning
 from dashscope_ft_async._engine.stepper import Save, Stepper
-from dashscope_ft_async._engine.sweep import Meaning, Observation, Sweeper
+from dashscope_ft_async._engine.sweep import Observation, PageRead, Sweeper
+from dashscope_ft_async._engine.timer import Timer
 from dashscope_ft_async._engine.wait import Wait
 from dashscope_ft_async._engine.watch import Attempt, Stage, Watch, WatchTable
-from dashscope_ft_async.errors import APIError, APITimeoutError, ClientClosedError, RateLimitError
+from dashscope_ft_async.errors import ClientClosedError
 from dashscope_ft_async.hooks import ListChanged
 from dashscope_ft_async.models import FineTuneJob, WatchState
-from dashscope_ft_async.models.limits import (
-    FIRST_HEARTBEAT,
-    LAST_POLL,
-    PAGE_IS_WORTH,
-    PAGE_TIMEOUT,
-    PAGES_AT_ONCE,
-    PLAN_INTERVAL,
-    SLOWEST_HEARTBEAT,
-    TIMER_SLACK,
-)
+from dashscope_ft_async.models.limits import LAST_POLL, TIMER_SLACK
 from dashscope_ft_async.models.stats import ClientStats
-from dashscope_ft_async.policy import Outcome, Snapshot, WaitPolicy, WaitState, gave_up, is_transient
+from dashscope_ft_async.policy import Outcome, Snapshot, WaitPolicy, WaitState, gave_up
 
 Coalesce: TypeAlias = bool | Literal["confirm"]
 
@@ -71,22 +64,16 @@ class Scheduler:
         self._gate = runner.gate
         self._list_gate = runner.list_gate
         self._table = WatchTable()
-        self._sweeper = Sweeper(self._table, confirm_all=coalesce == "confirm") if coalesce else None
-        self._timer: asyncio.Handle | None = None
-        self._timer_at = 0.0  # uvloop's handle of a timer that is due now does not know its time
+        self._sweeper = Sweeper(self._table, enabled=bool(coalesce), confirm_all=coalesce == "confirm")
+        self._timer = Timer(self._tick)
         self._tasks: set[asyncio.Task[None]] = set()
         self._page_goes_first = False
-        self._plan_from = float("-inf")
-        self._new_watches = 0
-        self._heartbeat_at = float("inf")
-        self._heartbeat_gap = FIRST_HEARTBEAT
-        self._list_state = "unproven"
+        # One random number per sweep: jobs that pages show stay together, and so need fewer pages.
+        self._sweep_u = 0.5
         self._closed = False
         self._polls = 0
         self._waits = 0
         self._observations = 0
-
-    # --- waits ------------------------------------------------------------------------------------------
 
     def add(
         self, key: Hashable, policy: WaitPolicy, begin: WaitState, attempt: Attempt | None = None
@@ -101,12 +88,10 @@ class Scheduler:
         now = self._loop.time()
         if not self._table.by_key:
             self._gate.forget_misses()
-            self._heartbeat_gap = FIRST_HEARTBEAT
-            self._heartbeat_at = now + FIRST_HEARTBEAT
+            self._stepper.start_heartbeat(now)
         watch = self._table.by_key.get(key)
         if watch is None:
-            watch = self._table.by_key[key] = Watch(key, attempt, now, 0.5 + 0.5 * self._uniform())
-            self._new_watches += 1
+            watch = self._table.add(Watch(key, attempt, now, 0.5 + 0.5 * self._uniform()))
         watch.started = min(watch.started, begin.started)
         due, state = now, begin
         if watch.last is not None and watch.seen_at + policy.poll.initial > now:
@@ -124,7 +109,8 @@ class Scheduler:
         if not watch.entry or soonest < watch.wake:
             self._table.wake_at(watch, soonest)
         self._arm()
-        self._stepper.emit_start(wait)
+        if self._events.has_hooks:
+            self._stepper.emit_start(wait)
         return wait
 
     def remove(self, wait: Wait) -> None:
@@ -136,13 +122,16 @@ class Scheduler:
             watch.remove(wait)
             if not watch.waits:
                 self._table.forget(watch)
+                if watch.listed is not None:
+                    self._loop.call_soon(self._judge_again, watch.key)
                 if watch.task is not None and watch.task is not asyncio.current_task():
                     watch.task.cancel()
                 if not self._table.by_key:
                     self._rest()
         wait.index = -1
         self._waits -= 1
-        self._stepper.emit_end(wait, self._loop.time())
+        if self._events.has_hooks:
+            self._stepper.emit_end(wait, self._loop.time())
 
     def saved(self, wait: Wait) -> WatchState:
         """Where a wait for a job stands, to go on with it elsewhere."""
@@ -150,20 +139,17 @@ class Scheduler:
 
     def next_poll(self, job_id: str) -> float | None:
         """Seconds until the job is due, 0 while a request for it is made; `None` if nobody waits for it."""
-        watch = self._table.by_key.get(job_id)
-        if watch is None:
-            return None
-        return max(0.0, watch.due - self._loop.time()) if watch.stage is Stage.ASLEEP else 0.0
+        return self._table.time_to_next_poll(job_id, self._loop.time())
 
     def stats(self) -> ClientStats:
         """What this scheduler and its runner are doing."""
-        state, reason = self._list_state_now()
+        state, reason = self._sweeper.state(self._loop.time())
         rate = self._gate.rate
         return ClientStats(
             waits=self._waits,
             jobs=len(self._table.by_key),
-            queued=len(self._table.queued) + len(self._table.to_confirm),
-            in_flight=self._polls + (0 if self._sweeper is None else self._sweeper.in_flight),
+            queued=len(self._table.queued) + len(self._table.to_confirm) + len(self._table.held),
+            in_flight=self._polls + self._sweeper.in_flight,
             requests=self._runner.requests,
             observations=self._observations,
             window=self._gate.window,
@@ -178,9 +164,8 @@ class Scheduler:
         now = self._loop.time()
         for watch in self._table.by_key.values():
             for wait in watch.waits:
-                self._stepper.reject(
-                    wait, gave_up(ClientClosedError, "the client was closed", wait.state, now)
-                )
+                closed = gave_up(ClientClosedError, "the client was closed", wait.state, now)
+                self._stepper.reject(wait, closed)
         tasks = list(self._tasks)
         self._rest()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -188,16 +173,12 @@ class Scheduler:
     def _rest(self) -> None:
         """Stop what is left when nobody waits."""
         self._table.clear()
-        if self._sweeper is not None:
+        if self._sweeper.active:
             self._sweeper.stop()
         for task in self._tasks:
             if task is not asyncio.current_task():
                 task.cancel()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    # --- the timer --------------------------------------------------------------------------------------
+        self._timer.set(None)
 
     def _arm(self) -> None:
         """Set the timer for the next watch that wakes up, or for the next request that the gate allows."""
@@ -205,19 +186,12 @@ class Scheduler:
         when = table.next_wake()
         if (table.queued or table.to_confirm) and self._polls < self._gate.window:
             when = self._gate.next_at if when is None else min(when, self._gate.next_at)
-        if self._has_room_for_page():
+        if self._sweeper.active and self._sweeper.has_room_for_page(self._list_gate.window):
             gates_open_at = max(self._gate.next_at, self._list_gate.next_at)
             when = gates_open_at if when is None else min(when, gates_open_at)
-        if self._timer is not None:
-            if self._timer_at == when:
-                return
-            self._timer.cancel()
-        # What is due now is done in the next iteration of the loop, so that a whole gather is one set.
-        self._timer = None if when is None else self._loop.call_at(when, self._tick)
-        self._timer_at = when or 0.0
+        self._timer.set(when)
 
     def _tick(self) -> None:
-        self._timer = None
         now = self._loop.time()
         try:
             for watch, waits in self._table.wake(now):
@@ -225,18 +199,13 @@ class Scheduler:
                     self._expire(watch, wait, now)
                 if watch.waits:
                     self._table.plan(watch)
-            if now >= self._heartbeat_at:
-                self._beat(now)
+            if now >= self._stepper.heartbeat_at:
+                self._stepper.heartbeat(self._table.by_key.values(), now)
             self._send()
         except Exception as error:  # noqa: BLE001 - the waits must go on
             self._loop.call_exception_handler({"message": "the scheduler failed", "exception": error})
         finally:
             self._arm()
-
-    def _beat(self, now: float) -> None:
-        self._heartbeat_gap = min(SLOWEST_HEARTBEAT, 2 * self._heartbeat_gap)
-        self._heartbeat_at = now + self._heartbeat_gap
-        self._stepper.emit_heartbeat(self._table.by_key.values())
 
     def _expire(self, watch: Watch, wait: Wait, now: float) -> None:
         """The deadline of a wait has come: one last poll if it cuts a sleep short, else the end."""
@@ -251,29 +220,35 @@ class Scheduler:
             watch.last_poll_at = watch.due = now
             if watch.stage in (Stage.ASLEEP, Stage.SWEEPING):
                 self._table.move(watch, Stage.QUEUED)
+            elif watch.stage is Stage.HELD:
+                self._table.move(watch, Stage.CONFIRM_QUEUED)
             return
-        listed = watch.listed if watch.listed is not None and self._may_believe(watch.listed) else None
-        if self._stepper.step(wait, listed, now, 0.0, self._gate.contact):
+        row = watch.listed
+        known = row if row is not None and self._sweeper.trust.is_complete(row) else None
+        if self._stepper.step(wait, known, now, 0.0, self._gate.contact):
             self.remove(wait)
-
-    # --- requests ---------------------------------------------------------------------------------------
 
     def _send(self) -> None:
         """Start the requests that the gates allow. Polls and pages take turns, so that under a tight limit
         neither holds the other up."""
         gate, table, now = self._gate, self._table, self._loop.time()
-        if gate.opens_at > now + TIMER_SLACK:
+        if gate.opens_at > now + TIMER_SLACK or not table.by_key:
             return
-        if table.queued and self._sweeper is not None:
-            self._begin_sweep(self._sweeper, now)
-        while gate.next_at <= now + TIMER_SLACK:
+        sweeper, soon = self._sweeper, now + TIMER_SLACK
+        if sweeper.enabled and table.queued and self._list_gate.next_at <= soon and sweeper.begin(now):
+            self._sweep_u = self._uniform()
+        while gate.next_at <= soon:
             may_poll = self._polls < gate.window and bool(table.to_confirm or table.queued)
-            may_list = self._list_gate.next_at <= now + TIMER_SLACK and self._has_room_for_page()
-            if self._sweeper is not None and may_list and (self._page_goes_first or not may_poll):
+            may_list = (
+                sweeper.active
+                and self._list_gate.next_at <= soon
+                and sweeper.has_room_for_page(self._list_gate.window)
+            )
+            if may_list and (self._page_goes_first or not may_poll):
                 self._page_goes_first = False
                 gate.sent(now)
                 self._list_gate.sent(now)
-                self._start(self._page(self._sweeper, self._sweeper.next_page(), now))
+                self._start(self._page(sweeper.next_page(), now))
             elif may_poll and (watch := table.next_request()) is not None:
                 self._page_goes_first = True
                 gate.sent(now)
@@ -285,23 +260,23 @@ class Scheduler:
     def _start(self, request: Coroutine[Any, Any, None], watch: Watch | None = None) -> None:
         task = self._loop.create_task(request)
         self._tasks.add(task)
-        if watch is not None and not task.done():  # an eager task may have finished already
-            watch.task = task
-        task.add_done_callback(partial(self._request_done, watch))
-
-    def _request_done(self, watch: Watch | None, task: asyncio.Task[None]) -> None:
-        """Use the room that a finished request has left. A cancelled one leaves room too, even if it was
-        cancelled before its first step, when nothing of its coroutine runs."""
-        self._tasks.discard(task)
         if watch is not None:
-            self._polls -= 1
-            if watch.task is task:
-                watch.task = None
+            watch.task = None if task.done() else task  # an eager task may have finished already
+            task.add_done_callback(partial(self._poll_over, watch))
+        task.add_done_callback(self._tasks.discard)
+
+    def _poll_over(self, watch: Watch, task: asyncio.Task[None]) -> None:
+        """Count a poll as over. A task that is cancelled before its first step runs no code of its own."""
+        self._polls -= 1
+        if watch.task is task:
+            watch.task = None
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Use the room that a finished request has left."""
         if not self._closed:
-            try:
-                self._send()
-            finally:
-                self._arm()
+            self._send()
+            self._arm()
 
     async def _poll(self, watch: Watch, began: float) -> None:
         outcome: Snapshot | BaseException
@@ -312,6 +287,7 @@ class Scheduler:
                 outcome = await watch.attempt()
         except Exception as error:  # noqa: BLE001 - whatever it is, the waits for this job receive it
             outcome = error
+        watch.task = None
         try:
             self._settle(watch, outcome, began)
         except Exception as error:  # noqa: BLE001 - no wait may hang because of a bug
@@ -342,92 +318,83 @@ class Scheduler:
     def _record(self, watch: Watch, snapshot: Snapshot, mark: object, began: float, now: float) -> None:
         self._observations += 1
         self._stepper.record(watch, snapshot, mark, began, now)
-        if self._sweeper is not None and snapshot.is_terminal and isinstance(snapshot, FineTuneJob):
+        if self._sweeper.enabled and isinstance(snapshot, FineTuneJob) and snapshot.is_terminal:
             self._sweeper.remember_end(snapshot.job_id, now)
 
     def _advance(self, watch: Watch, outcome: Outcome, now: float, u: float) -> None:
         """Let every wait of a watch take its next step, and plan the next poll."""
-        for wait in tuple(watch.waits):
-            if self._stepper.step(wait, outcome, now, u, self._gate.contact):
+        contact = self._gate.contact
+        for wait in watch.waits[:]:
+            if self._stepper.step(wait, outcome, now, u, contact):
                 self.remove(wait)
         if watch.waits and watch.stage is Stage.ASLEEP:
             self._table.sleep(watch, now)
 
-    # --- list pages -------------------------------------------------------------------------------------
-
-    def _begin_sweep(self, sweeper: Sweeper, now: float) -> None:
-        watches = len(self._table.by_key)
-        if sweeper.active or watches < PAGE_IS_WORTH:
-            return
-        if now < self._plan_from and self._new_watches < max(PAGE_IS_WORTH, watches // 10):
-            return
-        if sweeper.is_usable(now) and self._list_gate.next_at <= now + TIMER_SLACK:
-            self._plan_from = now + PLAN_INTERVAL
-            self._new_watches = 0
-            sweeper.begin(now)
-
-    def _has_room_for_page(self) -> bool:
-        sweeper = self._sweeper
-        if sweeper is None or not sweeper.has_page():
-            return False
-        return sweeper.in_flight < min(PAGES_AT_ONCE, self._list_gate.window)
-
-    async def _page(self, sweeper: Sweeper, page_no: int, began: float) -> None:
-        clock = self._loop.time
+    async def _page(self, page_no: int, began: float) -> None:
+        sweeper, clock = self._sweeper, self._loop.time
         try:
-            try:
-                async with asyncio.timeout(PAGE_TIMEOUT):
-                    page = await self._runner.attempt(calls.list_page(page_no, sweeper.page_size))
-            except (APIError, TimeoutError) as error:
-                failure = (
-                    error if isinstance(error, APIError) else APITimeoutError("the list page was slow")
-                )
-                throttled = isinstance(failure, RateLimitError) and is_transient(failure)
-                sweeper.page_failed(page_no, failure, clock(), throttled=throttled)
-            else:
-                for seen in sweeper.page_arrived(page_no, page, began, clock()):
-                    self._apply(seen, began, clock())
+            page = await self._runner.list_page(page_no, sweeper.page_size)
+            self._apply_page(sweeper.page_arrived(page_no, page, began, clock()), began, clock())
         except Exception as error:  # noqa: BLE001 - no failure of the list may cost a wait
-            sweeper.page_failed(
-                page_no, APIError(f"{type(error).__name__}: {error}"), clock(), throttled=False
-            )
+            sweeper.page_failed(page_no, error, clock(), self._list_gate.opens_at)
         sweeper.finish_or_go_on(clock())
-        self._emit_list_state()
+        self._emit_list_change()
+        self._loop.call_soon(self._go_on)
+
+    def _apply_page(self, page: PageRead, began: float, now: float) -> None:
+        """Use what a page shows of the watched jobs."""
+        self._observations += len(page.unchanged)
+        for watch in page.unchanged:
+            watch.seen_at = began
+            if watch.stage is not Stage.ASLEEP:
+                self._table.move(watch, Stage.ASLEEP)
+            self._advance(watch, watch.last, now, self._sweep_u)
+        for seen in page.changed:
+            self._apply(seen, began, now)
 
     def _apply(self, seen: Observation, began: float, now: float) -> None:
-        """Use what a page shows of a watched job."""
         watch, job = seen.watch, seen.job
         if watch.stage is Stage.ENDED:
             return
-        if seen.meaning is Meaning.UNCONFIRMED_END:
+        if seen.meaning in (Meaning.UNCONFIRMED_END, Meaning.HELD_END):
+            to = Stage.HELD if seen.meaning is Meaning.HELD_END else Stage.CONFIRM_QUEUED
             watch.listed = job
-            self._table.move(watch, Stage.CONFIRM_QUEUED)
+            if watch.stage is not to:
+                self._table.move(watch, to)
             self._table.plan(watch)
             return
+        watch.listed = None
         self._record(watch, job, watch.mark, began, now)
         if watch.stage is not Stage.ASLEEP:
             self._table.move(watch, Stage.ASLEEP)
-        self._advance(watch, job, now, self._uniform())
+        self._advance(watch, job, now, self._sweep_u)
 
     def _confirmed(self, watch: Watch, outcome: Snapshot | BaseException) -> Snapshot | BaseException:
         """The outcome of the GET that confirms a terminal row, or the row if the GET failed and the list is
         proven."""
         listed, watch.listed = watch.listed, None
-        if listed is None or self._sweeper is None:
-            return outcome
-        if isinstance(outcome, FineTuneJob):
+        self._loop.call_soon(self._judge_again, watch.key)
+        if listed is not None and isinstance(outcome, FineTuneJob):
             self._sweeper.trust.record_end(listed, outcome)
-            self._emit_list_state()
-        return listed if isinstance(outcome, BaseException) and self._may_believe(listed) else outcome
+        elif listed is not None and self._sweeper.trust.is_complete(listed):
+            return listed
+        return outcome
 
-    def _may_believe(self, listed: FineTuneJob) -> bool:
-        return self._sweeper is not None and self._sweeper.trust.is_complete(listed)
+    def _judge_again(self, confirmed: Hashable) -> None:
+        """The GET of `confirmed` is over: ends that await a confirmation may need none any more."""
+        if self._closed:
+            return
+        samples = self._sweeper.trust.samples
+        was_sample = confirmed in samples
+        samples.discard(str(confirmed))
+        if self._emit_list_change() or (was_sample and not samples):
+            now = self._loop.time()
+            for seen in self._sweeper.judge_again():
+                self._apply(seen, now, now)
+            self._go_on()
 
-    def _emit_list_state(self) -> None:
-        state, reason = self._list_state_now()
-        if state != self._list_state:
-            self._list_state = state
-            self._events.emit(ListChanged(state=state, reason=reason))
-
-    def _list_state_now(self) -> tuple[str, str | None]:
-        return ("off", None) if self._sweeper is None else self._sweeper.state(self._loop.time())
+    def _emit_list_change(self) -> bool:
+        change = self._sweeper.changed_state(self._loop.time())
+        if change is not None:
+            self._events.emit(ListChanged(state=change[0], reason=change[1]))
+        return change is not None

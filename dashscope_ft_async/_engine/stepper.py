@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from math import inf
 from typing import TypeAlias
 
 from dashscope_ft_async._api.events import EventStream
@@ -20,6 +21,7 @@ from dashscope_ft_async.hooks import (
     WaitStarted,
 )
 from dashscope_ft_async.models import FineTuneJob, WatchState
+from dashscope_ft_async.models.limits import FIRST_HEARTBEAT, SLOWEST_HEARTBEAT
 from dashscope_ft_async.policy import Contact, Done, Fail, Outcome, Sleep, Snapshot, WaitState, next_step
 
 Save: TypeAlias = Callable[[str, WaitState, FineTuneJob | None], WatchState]
@@ -32,6 +34,9 @@ class Stepper:
     def __init__(self, events: EventStream, save: Save) -> None:
         self._events = events
         self._save = save
+        self._heartbeat_gap = FIRST_HEARTBEAT
+        self.heartbeat_at = inf
+        """When the next heartbeat is due."""
 
     def record(self, watch: Watch, snapshot: Snapshot, mark: object, began: float, now: float) -> None:
         """Keep a snapshot; `mark` is that of its row, or `None` if a GET brought it."""
@@ -51,12 +56,12 @@ class Stepper:
 
     def step(self, wait: Wait, outcome: Outcome, now: float, u: float, contact: Contact) -> bool:
         """Do what `next_step` decides for one wait. Returns whether the wait has ended."""
-        if isinstance(outcome, FineTuneJob):
-            last = wait.state.last
-            if not isinstance(last, FineTuneJob) or outcome.is_change_from(last):
-                wait.put_change(outcome)
         match next_step(wait.policy, wait.state, outcome, now=now, u=u, contact=contact):
             case Sleep(seconds, state):
+                if isinstance(outcome, FineTuneJob):
+                    last = wait.state.last
+                    if not isinstance(last, FineTuneJob) or outcome.is_change_from(last):
+                        wait.put_change(outcome)
                 wait.state = state
                 wait.due = now + seconds
                 if self._events.has_hooks and isinstance(outcome, BaseException):
@@ -86,13 +91,13 @@ class Stepper:
     # --- events -----------------------------------------------------------------------------------------
 
     def emit_start(self, wait: Wait) -> None:
-        """Emit that a wait began."""
-        if self._events.has_hooks:
+        """Emit that a wait for a job began."""
+        if isinstance(wait.key, str):
             self._events.emit(WaitStarted(wait=wait.number, job_id=str(wait.key)))
 
     def emit_end(self, wait: Wait, now: float) -> None:
-        """Emit that a wait is over."""
-        if not self._events.has_hooks:
+        """Emit that a wait for a job is over."""
+        if not isinstance(wait.key, str):
             return
         known = wait.ended.done() and not wait.ended.cancelled()
         error = wait.ended.exception() if known else None
@@ -112,14 +117,23 @@ class Stepper:
         """Emit that a poll failed; `held` are the seconds for which the gate is closed."""
         self._events.emit(PollFailed(job_id=str(watch.key), error=error, held=max(0.0, held)))
 
-    def emit_heartbeat(self, watches: Iterable[Watch]) -> None:
-        """Emit what is waited for."""
+    def start_heartbeat(self, now: float) -> None:
+        """The first wait of a set begins."""
+        self._heartbeat_gap = FIRST_HEARTBEAT
+        self.heartbeat_at = now + FIRST_HEARTBEAT
+
+    def heartbeat(self, watches: Iterable[Watch], now: float) -> None:
+        """Emit what is waited for. The next heartbeat comes after twice the time."""
+        self._heartbeat_gap = min(SLOWEST_HEARTBEAT, 2 * self._heartbeat_gap)
+        self.heartbeat_at = now + self._heartbeat_gap
         lasts = (watch.last for watch in watches if watch.attempt is None)
         words = (last.raw_status if isinstance(last, FineTuneJob) else "not seen yet" for last in lasts)
         if statuses := Counter(words):
             self._events.emit(StillWaiting(statuses=statuses))
 
     def _emit_retry(self, wait: Wait, error: BaseException, seconds: float) -> None:
+        if not isinstance(wait.key, str):
+            return
         self._events.emit(
             Retrying(
                 call=None,

@@ -7,8 +7,8 @@ gets back what the pages show of the jobs that are watched.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from datetime import datetime
-from enum import Enum
 
 import attrs
 
@@ -17,24 +17,26 @@ from dashscope_ft_async._engine.list_planner import NOT_FOUND, ListPlanner, unli
 from dashscope_ft_async._engine.list_trust import (
     ListState,
     ListTrust,
+    Meaning,
     is_backward,
     longest_time_without_get,
 )
 from dashscope_ft_async._engine.watch import Stage, Watch, WatchTable
-from dashscope_ft_async.errors import APIError, APIResponseValidationError
+from dashscope_ft_async.errors import APIResponseValidationError, RateLimitError
 from dashscope_ft_async.models import FineTuneJob
-from dashscope_ft_async.models.limits import PAGE_IS_WORTH, REMEMBERED_ENDS, TIMER_SLACK
+from dashscope_ft_async.models.limits import (
+    PAGE_IS_WORTH,
+    PAGE_TIMEOUT,
+    PAGES_AT_ONCE,
+    PLAN_INTERVAL,
+    REMEMBERED_ENDS,
+    TIMER_SLACK,
+)
+from dashscope_ft_async.policy import is_transient
 
-_LISTABLE_STAGES = frozenset({Stage.ASLEEP, Stage.QUEUED})
-_REQUESTED_ITSELF = frozenset({Stage.POLLING, Stage.CONFIRMING, Stage.CONFIRM_QUEUED, Stage.ENDED})
-
-
-class Meaning(Enum):
-    """What a row means for the waits of a job."""
-
-    PROGRESS = "the job has not ended"
-    END = "the job has ended; the row is the answer"
-    UNCONFIRMED_END = "the job has ended, says the row; a GET must confirm it"
+_REQUESTED_ITSELF = frozenset(
+    {Stage.POLLING, Stage.CONFIRMING, Stage.CONFIRM_QUEUED, Stage.HELD, Stage.ENDED}
+)
 
 
 @attrs.frozen
@@ -46,6 +48,16 @@ class Observation:
     meaning: Meaning
 
 
+@attrs.frozen
+class PageRead:
+    """What a page shows of the watched jobs."""
+
+    unchanged: list[Watch]
+    """Those whose rows are as they were last time."""
+    changed: list[Observation]
+    """Progress first, then the ends in the order of their `end_time`."""
+
+
 class Sweeper:
     """Plans sweeps and reads their pages, for the watches of one client.
 
@@ -53,8 +65,12 @@ class Sweeper:
     polled by GETs of their own.
     """
 
-    def __init__(self, table: WatchTable, *, confirm_all: bool) -> None:
+    def __init__(self, table: WatchTable, *, enabled: bool, confirm_all: bool) -> None:
         self._table = table
+        self.enabled = enabled
+        """Whether list pages are used at all."""
+        self._last_state = "unproven" if enabled else "off"
+        self._plan_from = float("-inf")
         self.trust = ListTrust(confirm_all=confirm_all)
         self.planner = ListPlanner()
         self._pages: deque[int] = deque()
@@ -71,29 +87,41 @@ class Sweeper:
 
     # --- planning ---------------------------------------------------------------------------------------
 
-    def is_usable(self, now: float) -> bool:
-        """Whether the list may be requested."""
-        return self.planner.off_until <= now and self.trust.trust.state is not ListState.GIVEN_UP
-
     def state(self, now: float) -> tuple[str, str | None]:
         """The state as in `ClientStats.list_state`, and its reason."""
         trust = self.trust
+        if not self.enabled:
+            return "off", None
         if trust.trust.state is not ListState.GIVEN_UP and self.planner.off_until > now:
             return "unavailable", self.planner.reason
         return str(trust.trust.state), trust.reason
 
-    def begin(self, now: float) -> None:
-        """Begin a sweep for the watches that are due, if pages cost less than GETs.
+    def changed_state(self, now: float) -> tuple[str, str | None] | None:
+        """`state`, if it has changed since the last call."""
+        state = self.state(now)
+        if state[0] == self._last_state:
+            return None
+        self._last_state = state[0]
+        return state
+
+    def begin(self, now: float) -> bool:
+        """Begin a sweep for the watches that are due, if pages cost less than GETs; say whether it began.
 
         Watches that will be due within half of their sleep are taken along. Without this look ahead, jitter
         would leave one job due at each moment.
         """
+        table = self._table
+        if not self.enabled or self.active or len(table.by_key) < PAGE_IS_WORTH:
+            return False
+        if now < self._plan_from and table.added < max(PAGE_IS_WORTH, len(table.by_key) // 10):
+            return False
+        if self.planner.off_until > now or self.trust.trust.state is ListState.GIVEN_UP:
+            return False
+        self._plan_from, table.added = now + PLAN_INTERVAL, 0
         members = [watch for watch in self._table.by_key.values() if self._may_be_listed(watch, now)]
-        if len(members) < PAGE_IS_WORTH:
-            return
         plan = self.planner.plan([watch.rank for watch in members])
         if not plan.pages:
-            return
+            return False
         self.active = True
         self.page_size = plan.page_size
         self._pages.extend(plan.pages)
@@ -102,27 +130,30 @@ class Sweeper:
         self._failed = False
         for watch in members:
             self._table.move(watch, Stage.SWEEPING)
-            self._table.plan(watch)
+            if not watch.entry:  # else it wakes up for the limit of a wait soon enough
+                self._table.plan(watch)
+        return True
 
     def _may_be_listed(self, watch: Watch, now: float) -> bool:
         sleep = watch.due - watch.asleep_since
-        return (
-            watch.attempt is None
-            and watch.stage in _LISTABLE_STAGES
-            and (watch.stage is Stage.QUEUED or watch.due - now <= sleep / 2)
-            and watch.list_from <= now
-            and now + sleep <= self._get_due_at(watch, now)
-            and not any(wait.last_poll or wait.state.without_name for wait in watch.waits)
-        )
+        if watch.stage is Stage.ASLEEP:
+            if watch.due - now > sleep / 2:
+                return False
+        elif watch.stage is not Stage.QUEUED:
+            return False
+        if watch.attempt is not None or watch.list_from > now or now + sleep > self._get_due_at(watch, now):
+            return False
+        # At its deadline, and for a missing model name, a job gets a GET of its own.
+        return all(not (wait.last_poll or wait.state.without_name) for wait in watch.waits)
 
     def _get_due_at(self, watch: Watch, now: float) -> float:
         """When the job gets a GET of its own at the latest, whatever pages show."""
         longest = longest_time_without_get(self.trust.trust, now - watch.started)
         return watch.own_get_at + longest * watch.own_get_spread
 
-    def has_page(self) -> bool:
-        """Whether a page is to be requested."""
-        return bool(self._pages)
+    def has_room_for_page(self, window: int) -> bool:
+        """Whether a page is to be requested, and `window` allows one more in flight."""
+        return bool(self._pages) and len(self._in_flight) < min(PAGES_AT_ONCE, window)
 
     def next_page(self) -> int:
         """The page to request now."""
@@ -169,25 +200,33 @@ class Sweeper:
 
     # --- pages ------------------------------------------------------------------------------------------
 
-    def page_failed(self, page_no: int, error: APIError, now: float, *, throttled: bool) -> None:
-        """Record that a page did not come. The rest of the sweep is dropped; the pages read count."""
+    def page_failed(self, page_no: int, error: Exception, now: float, opens_at: float) -> None:
+        """Record that a page did not come. `opens_at` is when the gate of the list opens.
+
+        A page that was throttled for a short time is requested again. Otherwise the rest of the sweep is
+        dropped, and its jobs are polled by GETs; the pages read count.
+        """
         self._in_flight.discard(page_no)
+        throttled = isinstance(error, RateLimitError) and is_transient(error)
+        if throttled and opens_at - now <= PAGE_TIMEOUT and not self._failed:
+            self._pages.appendleft(page_no)
+            return
         self._pages.clear()
         self._failed = True
         if not throttled:
             self.planner.record_failure(error, now)
 
-    def page_arrived(self, page_no: int, page: ScannedPage, began: float, now: float) -> list[Observation]:
-        """What a page that was requested at `began` shows of the watched jobs: progress first, then the
-        ends in the order of their `end_time`."""
+    def page_arrived(self, page_no: int, page: ScannedPage, began: float, now: float) -> PageRead:
+        """What a page that was requested at `began` shows of the watched jobs."""
         self._in_flight.discard(page_no)
         self._read.add(page_no)
         size = self.planner.record_page(page_no, len(page.rows), page.page_size, page.total, now)
         if size != self.page_size:
             self.page_size = size
             self._pages.clear()  # their numbers are those of another size; the rest is planned anew
+        unchanged: list[Watch] = []
         progress: list[Observation] = []
-        ends: list[Observation] = []
+        ends: list[tuple[Watch, FineTuneJob]] = []
         for place, row in enumerate(page.rows):
             watch = self._table.by_key.get(row.job_id)
             if watch is None:
@@ -197,20 +236,43 @@ class Sweeper:
             if watch.rank is not None and rank > watch.rank:
                 self._drift = rank - watch.rank
             watch.rank = rank
-            seen = self._observe(watch, row, began)
-            if seen is not None:
-                (progress if seen.meaning is Meaning.PROGRESS else ends).append(seen)
-        return progress + sorted(ends, key=lambda seen: _sort_key(seen.job.end_time))
+            if watch.stage in _REQUESTED_ITSELF or watch.seen_at >= began:
+                continue  # its own answer is newer, or will be
+            mark = row.mark()
+            if mark == watch.mark and watch.last is not None:
+                watch.absent = 0
+                unchanged.append(watch)
+            elif (job := self._read_row(watch, row, mark)) is not None:
+                if job.is_terminal:
+                    ends.append((watch, job))
+                else:
+                    progress.append(Observation(watch, job, Meaning.PROGRESS))
+        ends.sort(key=lambda end: _sort_key(end[1].end_time))
+        return PageRead(unchanged, progress + self._judged(ends))
 
-    def _observe(self, watch: Watch, row: Row, began: float) -> Observation | None:
-        """What a row says about a watched job; `None` if it says nothing that counts."""
+    def _judged(self, ends: Sequence[tuple[Watch, FineTuneJob]]) -> list[Observation]:
+        meanings = self.trust.meanings([job for _, job in ends])
+        return [Observation(*end, meaning) for end, meaning in zip(ends, meanings, strict=True)]
+
+    def judge_again(self) -> list[Observation]:
+        """What the ends mean that await a confirmation, after the trust or the samples have changed."""
+        trust = self.trust
+        waiting = [
+            (watch, watch.listed)
+            for watch in self._table.to_confirm
+            if watch.listed is not None and watch.key not in trust.samples
+        ]
+        held = [(watch, watch.listed) for watch in self._table.held if watch.listed is not None]
+        if trust.samples:
+            return self._judged(waiting)
+        return self._judged(waiting) + [
+            Observation(watch, job, Meaning.END if trust.is_complete(job) else Meaning.UNCONFIRMED_END)
+            for watch, job in held
+        ]
+
+    def _read_row(self, watch: Watch, row: Row, mark: object) -> FineTuneJob | None:
+        """The job of a row that has changed; `None` if it cannot be read or is behind what is known."""
         known = watch.last
-        if watch.stage in _REQUESTED_ITSELF or watch.seen_at >= began:
-            return None  # its own answer is newer, or will be
-        mark = row.mark()
-        if known is not None and mark == watch.mark:
-            watch.absent = 0
-            return Observation(watch, known, Meaning.PROGRESS) if isinstance(known, FineTuneJob) else None
         try:
             job = row.job()
         except APIResponseValidationError:
@@ -221,11 +283,11 @@ class Sweeper:
             if is_backward(job, known):
                 return None
         watch.absent = 0
-        if not job.is_terminal:
+        if job.is_terminal:
+            self._agreed[job.job_id] = mark
+        else:
             watch.mark = mark
-            return Observation(watch, job, Meaning.PROGRESS)
-        confirm = self.trust.must_confirm(job)
-        return Observation(watch, job, Meaning.UNCONFIRMED_END if confirm else Meaning.END)
+        return job
 
     # --- ends that are known ----------------------------------------------------------------------------
 

@@ -84,6 +84,8 @@ class Wait:
 
     def resolve(self, snapshot: Snapshot) -> None:
         """End the wait with its terminal snapshot."""
+        if isinstance(snapshot, FineTuneJob):
+            self._unread = snapshot
         if not self.ended.done():
             self.ended.set_result(snapshot)
         self._wake_reader()

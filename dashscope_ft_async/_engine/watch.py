@@ -8,11 +8,12 @@ function that makes one:
 - POLLING: its GET is in flight.
 - SWEEPING: a sweep of list pages is expected to show it.
 - CONFIRM_QUEUED: a page showed its end, which a GET must confirm; it goes before the QUEUED ones.
+- HELD: a page showed its end, which counts if a sample that is being confirmed agrees.
 - CONFIRMING: that GET is in flight.
 - ENDED: nobody waits for it any more; the scheduler has forgotten it.
 
 Invariants: a watch that is not ENDED has a wait; only POLLING and CONFIRMING have a task; `listed` is set
-in CONFIRM_QUEUED and CONFIRMING only.
+in HELD, CONFIRM_QUEUED and CONFIRMING only.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Mapping
-from enum import Enum
+from enum import IntEnum
 from heapq import heapify, heappop, heappush
 from typing import TypeAlias
 
@@ -33,26 +34,28 @@ Attempt: TypeAlias = Callable[[], Awaitable[Snapshot]]
 """One request for the newest snapshot; raises our errors."""
 
 
-class Stage(Enum):
-    """What is being done about a watch."""
+class Stage(IntEnum):
+    """What is being done about a watch. An integer, since the hash of other enums is slow."""
 
-    ASLEEP = "asleep"
-    QUEUED = "queued"
-    POLLING = "polling"
-    SWEEPING = "sweeping"
-    CONFIRM_QUEUED = "queued for its confirmation"
-    CONFIRMING = "confirming"
-    ENDED = "ended"
+    ASLEEP = 0
+    QUEUED = 1
+    POLLING = 2
+    SWEEPING = 3
+    CONFIRM_QUEUED = 4
+    HELD = 5
+    CONFIRMING = 6
+    ENDED = 7
 
 
 TRANSITIONS: Mapping[Stage, frozenset[Stage]] = {
-    Stage.ASLEEP: frozenset({Stage.QUEUED, Stage.SWEEPING, Stage.CONFIRM_QUEUED, Stage.ENDED}),
+    Stage.ASLEEP: frozenset({Stage.QUEUED, Stage.SWEEPING, Stage.CONFIRM_QUEUED, Stage.HELD, Stage.ENDED}),
     Stage.QUEUED: frozenset(
-        {Stage.POLLING, Stage.SWEEPING, Stage.CONFIRM_QUEUED, Stage.ASLEEP, Stage.ENDED}
+        {Stage.POLLING, Stage.SWEEPING, Stage.CONFIRM_QUEUED, Stage.HELD, Stage.ASLEEP, Stage.ENDED}
     ),
     Stage.POLLING: frozenset({Stage.ASLEEP, Stage.ENDED}),
-    Stage.SWEEPING: frozenset({Stage.QUEUED, Stage.CONFIRM_QUEUED, Stage.ASLEEP, Stage.ENDED}),
-    Stage.CONFIRM_QUEUED: frozenset({Stage.CONFIRMING, Stage.ENDED}),
+    Stage.SWEEPING: frozenset({Stage.QUEUED, Stage.CONFIRM_QUEUED, Stage.HELD, Stage.ASLEEP, Stage.ENDED}),
+    Stage.CONFIRM_QUEUED: frozenset({Stage.CONFIRMING, Stage.HELD, Stage.ASLEEP, Stage.ENDED}),
+    Stage.HELD: frozenset({Stage.CONFIRM_QUEUED, Stage.ASLEEP, Stage.ENDED}),
     Stage.CONFIRMING: frozenset({Stage.ASLEEP, Stage.ENDED}),
     Stage.ENDED: frozenset(),
 }
@@ -175,14 +178,17 @@ class WatchTable:
         self.by_key: dict[Hashable, Watch] = {}
         self.queued: OrderedDict[Watch, None] = OrderedDict()
         self.to_confirm: OrderedDict[Watch, None] = OrderedDict()
+        self.held: OrderedDict[Watch, None] = OrderedDict()
         self.sweeping: OrderedDict[Watch, None] = OrderedDict()
-        self._members = {
-            Stage.QUEUED: self.queued,
-            Stage.CONFIRM_QUEUED: self.to_confirm,
-            Stage.SWEEPING: self.sweeping,
-        }
+        self._members: list[OrderedDict[Watch, None] | None] = [None] * len(Stage)
+        self._members[Stage.QUEUED] = self.queued
+        self._members[Stage.CONFIRM_QUEUED] = self.to_confirm
+        self._members[Stage.HELD] = self.held
+        self._members[Stage.SWEEPING] = self.sweeping
         self._heap: list[tuple[float, int, Watch]] = []
         self._entries = 0
+        self.added = 0
+        """Watches added since this was last set to 0."""
 
     @property
     def entries(self) -> int:
@@ -198,12 +204,18 @@ class WatchTable:
         stage = watch.stage
         if to not in TRANSITIONS[stage]:
             raise ValueError(f"a watch cannot go from {stage.name} to {to.name}")
-        members = self._members
-        if stage in members:
-            members[stage].pop(watch, None)
-        if to in members:
-            members[to][watch] = None
+        left, entered = self._members[stage], self._members[to]
+        if left is not None:
+            left.pop(watch, None)
+        if entered is not None:
+            entered[watch] = None
         watch.stage = to
+
+    def add(self, watch: Watch) -> Watch:
+        """Take a new watch in."""
+        self.by_key[watch.key] = watch
+        self.added += 1
+        return watch
 
     def forget(self, watch: Watch) -> None:
         """Drop a watch that nobody waits for."""
@@ -216,7 +228,7 @@ class WatchTable:
         """Drop everything."""
         self.by_key.clear()
         self._heap.clear()
-        for members in self._members.values():
+        for members in (self.queued, self.to_confirm, self.held, self.sweeping):
             members.clear()
 
     def next_request(self) -> Watch | None:
@@ -237,7 +249,8 @@ class WatchTable:
         if watch.stage is not Stage.ASLEEP:
             self.move(watch, Stage.ASLEEP)
         watch.asleep_since = now
-        watch.due = min(wait.due for wait in watch.waits)
+        waits = watch.waits
+        watch.due = waits[0].due if len(waits) == 1 else min(wait.due for wait in waits)
         self.plan(watch)
 
     def plan(self, watch: Watch) -> None:
@@ -259,6 +272,13 @@ class WatchTable:
         if len(self._heap) > 2 * len(self.by_key) + 64:
             self._heap = [item for item in self._heap if item[2].entry == item[1]]
             heapify(self._heap)
+
+    def time_to_next_poll(self, key: Hashable, now: float) -> float | None:
+        """Seconds until a watch is due, 0 unless it is asleep; `None` if there is no such watch."""
+        watch = self.by_key.get(key)
+        if watch is None:
+            return None
+        return max(0.0, watch.due - now) if watch.stage is Stage.ASLEEP else 0.0
 
     def next_wake(self) -> float | None:
         """When the first watch wakes up."""

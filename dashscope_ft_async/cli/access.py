@@ -14,7 +14,7 @@ import attrs
 import click
 from rich.console import Console
 
-from dashscope_ft_async._api.config import REGIONS
+from dashscope_ft_async import REGIONS
 from dashscope_ft_async.cli import view
 from dashscope_ft_async.cli.lines import error_json, write_event
 from dashscope_ft_async.cli.outcome import Exit, NoAnswerError, exit_of

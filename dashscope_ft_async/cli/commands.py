@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from dashscope_ft_async._api.version import __version__
+from dashscope_ft_async import __version__
 from dashscope_ft_async.cli.checkpoints import checkpoints, export
 from dashscope_ft_async.cli.completion import completion
 from dashscope_ft_async.cli.create import create

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from dashscope_ft_async._engine.log_position import PAGE_LINES, Tail
+from dashscope_ft_async._engine.log_position import LogPosition
 from dashscope_ft_async.cli.access import (
     DAY,
     GET_PATIENCE,
@@ -29,18 +29,17 @@ from dashscope_ft_async.models import LogPage
 
 def pages_of(client: FineTuneClient, job_id: str) -> Callable[[int], Awaitable[LogPage]]:
     """Asks for the longest page of the log at an offset."""
-    return lambda offset: client.logs(job_id, offset=offset, lines=PAGE_LINES)
+    return lambda offset: client.logs(job_id, offset=offset, lines=1000)
 
 
 async def so_far(page_at: Callable[[int], Awaitable[LogPage]], after: int = 0) -> AsyncGenerator[str, None]:
     """The lines of the log as it is now; `page_at` asks for what is at an offset."""
-    tail = Tail(after)
+    position = LogPosition(after)
     while True:
-        page = await page_at(tail.offset)
-        new = tail.take(page.lines, page.total)
-        for line in new:
+        page = await page_at(position.offset)
+        for line in position.take(page.lines, page.total):
             yield line
-        if not new and tail.settled:
+        if position.at_end:
             return
 
 

@@ -16,7 +16,7 @@ from dashscope_ft_async.cli.follow import active
 from dashscope_ft_async.cli.lines import SCHEMA
 from dashscope_ft_async.cli.outcome import NoAnswerError
 from dashscope_ft_async.client import FineTuneClient
-from dashscope_ft_async.models.redact import looks_like_a_key
+from dashscope_ft_async.models import looks_like_api_key
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -25,7 +25,7 @@ STDIN = "-"
 
 def no_key(_: click.Context, __: click.Parameter, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
     """Refuse an API key where an id belongs."""
-    if any(looks_like_a_key(text) for text in ((value,) if isinstance(value, str) else value)):
+    if any(looks_like_api_key(text) for text in ((value,) if isinstance(value, str) else value)):
         raise click.BadParameter("an API key is no job id.")  # and is not shown in a table or a line
     return value
 
@@ -81,7 +81,7 @@ def _with_stdin(given: Sequence[str]) -> Sequence[str]:
             ids.extend(ids_of(sys.stdin) if text == STDIN else [text])
     except UnicodeDecodeError:
         raise click.BadParameter("stdin is no text.") from None
-    if any(map(looks_like_a_key, ids)):
+    if any(map(looks_like_api_key, ids)):
         raise click.BadParameter("an API key is no job id.")
     return ids
 

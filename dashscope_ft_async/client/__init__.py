@@ -7,8 +7,9 @@ from math import isfinite
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from dashscope_ft_async._api.config import Secret, settings
+from dashscope_ft_async._api.connections import Ssl
 from dashscope_ft_async._api.events import EventStream
-from dashscope_ft_async._api.session import Session, Ssl
+from dashscope_ft_async._api.session import Session
 from dashscope_ft_async._api.version import __version__
 from dashscope_ft_async._engine.scheduler import Coalesce
 from dashscope_ft_async.client.checkpoints import Checkpoints
@@ -183,7 +184,7 @@ class FineTuneClient(Jobs, Waits, ManyWaits, Logs, Checkpoints):
         Raises:
             ConfigurationError: called from another event loop or process than the client's.
         """
-        self._session.check_home()
+        self._session.check_owner()
         try:
             if self._made_scheduler is not None:
                 await self._made_scheduler.close()

@@ -53,11 +53,14 @@ class ClientBase:
             )
         return self._made_scheduler
 
-    def _begin_wait(self, job: Watchable, timeout: Timeout, poll: PollPolicy | None) -> Wait:
+    def _begin_wait(
+        self, job: Watchable, timeout: Timeout, poll: PollPolicy | None
+    ) -> tuple[Scheduler, Wait]:
         """Begin a wait; the scheduler's `remove` must follow."""
         job_id, policy = self._job_id_of(job), self._policy_for(poll)
         begin = self._begin_state(job, deadline_after(timeout_seconds(timeout)))
-        return self._scheduler().add(job_id, policy, begin)
+        scheduler = self._scheduler()
+        return scheduler, scheduler.add(job_id, policy, begin)
 
     def _check_wait(self, job: Watchable, timeout: Timeout, poll: PollPolicy | None) -> None:
         """Raise what `_begin_wait` would raise for its arguments."""

@@ -7,8 +7,7 @@ import asyncio
 import attrs
 
 from dashscope_ft_async._api import calls
-from dashscope_ft_async._api.wire import checkpoint_of as checkpoint_name
-from dashscope_ft_async._api.wire import job_id_of
+from dashscope_ft_async._api.wire import checkpoint_name, job_id_of
 from dashscope_ft_async._engine.poll_until import poll_until
 from dashscope_ft_async.client.base import ClientBase, deadline_after
 from dashscope_ft_async.errors import APIError, CheckpointError, WaitError

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
 from weakref import WeakKeyDictionary, WeakSet
 
 from dashscope_ft_async._api.config import Secret, Settings, settings
-from dashscope_ft_async._api.session import Ssl
+from dashscope_ft_async._api.connections import Ssl
 from dashscope_ft_async._engine.scheduler import Coalesce
 from dashscope_ft_async.client import FineTuneClient
 from dashscope_ft_async.errors import ConfigurationError

@@ -19,10 +19,9 @@ from dashscope_ft_async.errors import (
     JobError,
     JobFailedError,
 )
-from dashscope_ft_async.models import FineTuneJob, JobStatus, WatchState
+from dashscope_ft_async.models import FineTuneJob, JobStatus, WatchState, safe_text
 from dashscope_ft_async.models.checks import Timeout, checked
 from dashscope_ft_async.models.limits import DAY, FAILURE_LOG_TIMEOUT, LOG_PAGE_LINES
-from dashscope_ft_async.models.redact import shown as safe_text
 from dashscope_ft_async.policy import PollPolicy
 
 
@@ -102,11 +101,11 @@ class Waits(ClientBase):
             JobVanishedError: the job was seen, and then answered 404 twice.
             ClientClosedError: the client is or was closed.
         """
-        wait = self._begin_wait(job, timeout, poll)
+        scheduler, wait = self._begin_wait(job, timeout, poll)
         try:
             return await (wait.ended if on_update is None else follow(wait, on_update))
         finally:
-            self._scheduler().remove(wait)
+            scheduler.remove(wait)
 
     async def wait_for_success(
         self,
@@ -152,12 +151,15 @@ class Waits(ClientBase):
             return ()
         try:
             async with asyncio.timeout(FAILURE_LOG_TIMEOUT):
-                page = await self._runner.attempt(calls.log_page(job_id, 0, LOG_PAGE_LINES))
+                page = await self._runner.attempt(calls.log_page(job_id, 0, 1))
+                if page.total is not None and page.total > number:
+                    offset = page.total - number  # or one more, if the service counts lines from 1
+                    last = calls.log_page(job_id, offset, min(number + 1, LOG_PAGE_LINES))
+                else:
+                    last = calls.log_page(job_id, 0, LOG_PAGE_LINES)
+                page = await self._runner.attempt(last)
                 if page.total is None and len(page.lines) >= LOG_PAGE_LINES:
                     return ()  # the last lines could be anywhere
-                if page.total is not None and page.total > len(page.lines):
-                    offset = max(0, page.total - number)
-                    page = await self._runner.attempt(calls.log_page(job_id, offset, LOG_PAGE_LINES))
                 return page.lines[-number:]
         except (TimeoutError, DashScopeFTError):
             return ()
@@ -181,12 +183,12 @@ class Waits(ClientBase):
     async def _watch(
         self, job: Watchable, timeout: Timeout, poll: PollPolicy | None
     ) -> AsyncGenerator[FineTuneJob, None]:
-        wait = self._begin_wait(job, timeout, poll)
+        scheduler, wait = self._begin_wait(job, timeout, poll)
         try:
             while (snapshot := await wait.next_change()) is not None:
                 yield snapshot
         finally:
-            self._scheduler().remove(wait)
+            scheduler.remove(wait)
 
     def waiting(
         self,
@@ -214,12 +216,12 @@ class Waits(ClientBase):
     async def _waiting(
         self, job: Watchable, timeout: Timeout, poll: PollPolicy | None
     ) -> AsyncGenerator[Waiting]:
-        wait = self._begin_wait(job, timeout, poll)
+        scheduler, wait = self._begin_wait(job, timeout, poll)
         try:
-            yield Waiting(self._scheduler(), wait)
+            yield Waiting(scheduler, wait)
         finally:
             wait.ended.cancel()  # so that nobody awaits it for ever
-            self._scheduler().remove(wait)
+            scheduler.remove(wait)
 
     def next_poll(self, job: str | FineTuneJob) -> float | None:
         """Seconds until this client polls the job again for its waits.

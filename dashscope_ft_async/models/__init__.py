@@ -1,9 +1,8 @@
-"""What the service says, as frozen values.
+"""Values that the service returns, as immutable objects.
 
-The field names and meanings are those of the page "Query a fine-tuning job"
-(https://www.alibabacloud.com/help/en/model-studio/get-fine-tuning-job-api). The world is open: a field
-this version does not know is kept in `FineTuneJob.extra`, a status word nobody knows becomes
-`JobStatus.UNRECOGNIZED`, and neither stops a program that waits.
+Names and meanings of the fields are those of the page "Query a fine-tuning job"
+(https://www.alibabacloud.com/help/en/model-studio/get-fine-tuning-job-api). Fields that this version does
+not know are kept in `FineTuneJob.extra`, and an unknown status is `JobStatus.UNRECOGNIZED`.
 """
 
 from dashscope_ft_async.models.checkpoints import (
@@ -16,10 +15,13 @@ from dashscope_ft_async.models.checkpoints import (
 from dashscope_ft_async.models.job import Failure, FineTuneJob, JobPage, JobStatus
 from dashscope_ft_async.models.logs import LogPage, TrainingMetric, is_completion_line
 from dashscope_ft_async.models.state import WatchState
+from dashscope_ft_async.models.stats import ClientStats
+from dashscope_ft_async.models.text import looks_like_api_key, redact, safe_text, safe_word
 
 __all__ = [
     "Checkpoint",
     "CheckpointStatus",
+    "ClientStats",
     "Failure",
     "FineTuneJob",
     "JobPage",
@@ -31,4 +33,8 @@ __all__ = [
     "ValidationSample",
     "WatchState",
     "is_completion_line",
+    "looks_like_api_key",
+    "redact",
+    "safe_text",
+    "safe_word",
 ]

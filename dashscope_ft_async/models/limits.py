@@ -13,8 +13,13 @@ from typing import Final
 CONNECT_TIMEOUT: Final = 10.0
 """Longest time to make a connection. A host that needs longer is down or filtered."""
 SILENCE_SHARE: Final = 0.5
-"""Longest silence during an answer, as a share of the client's `timeout`. A pooled connection may be dead
-without notice; half of the timeout (15 s by default) leaves time to find out and to report it."""
+"""Longest silence before and during an answer, as a share of the client's `timeout`, …"""
+LEAST_SILENCE: Final = 15.0
+"""… and never shorter than this, or than the timeout. A pooled connection may be dead without notice."""
+HEADER_SIZE_LIMIT: Final = 65_536
+"""Bytes of one header line; networks of companies add long ones."""
+HEADER_COUNT_LIMIT: Final = 1000
+"""Header lines of one answer."""
 KEEP_ALIVE: Final = 75.0
 """Idle connections are kept this long. Polls come up to 36 s apart, and a new connection costs more than
 the request; aiohttp's own 15 s would reconnect for each poll."""

@@ -1,4 +1,4 @@
-"""Where a wait stands, as text that outlives the process."""
+"""The state of a wait, as text that can be stored."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, cast
 
 import attrs
 
-from dashscope_ft_async.models.base import ConfigurationError
+from dashscope_ft_async.models.base import ConfigurationError, Model
 
 
 def _to_utc(value: datetime) -> datetime:
-    # What is no time, or names no zone, is the validator's to refuse.
+    # The validator refuses values that are no times or name no time zone.
     if not isinstance(cast("object", value), datetime) or value.tzinfo is None:
         return value
     try:
@@ -36,62 +36,54 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and value != ""
 
 
-def _is_count(value: object) -> bool:
-    return type(value) is int and value >= 0
-
-
 def _is_utc(value: object) -> bool:
     return isinstance(value, datetime) and value.tzinfo is UTC
 
 
 _TEXT = _must(_is_text, "text")
 _TEXT_OR_NONE = _must(lambda value: value is None or _is_text(value), "text or None")
-_COUNT = _must(_is_count, "a whole number from 0")
+_COUNT = _must(lambda value: type(value) is int and value >= 0, "a whole number from 0")
 _TIME = _must(_is_utc, "a datetime with a time zone")
 _TIME_OR_NONE = _must(lambda value: value is None or _is_utc(value), "a datetime with a time zone, or None")
 
 
 @attrs.frozen(kw_only=True)
-class WatchState:
-    """Where a wait stands: enough to go on with it in another process, and no API key.
+class WatchState(Model):
+    """The state of a wait: what another process needs to continue it. It has no API key.
 
-    From `Waiting.state` while a wait runs, and from `WaitError.state` when it was given up. Any method
-    that takes a job takes a state too, and goes on where it stood: same deadline, same pace, same place
-    in the back-off.
+    `Waiting.state` returns it during a wait, and `WaitError.state` after a wait was given up. Methods that
+    wait for a job also take a state; they keep the deadline, the polling interval and the position in
+    the back-off.
 
     Raises:
-        ConfigurationError: a value that cannot be.
+        ConfigurationError: a field has a value that is not possible.
     """
 
     job_id: str = attrs.field(validator=_TEXT)
-    """The job waited for."""
+    """The job that is waited for."""
     base_url: str = attrs.field(validator=_TEXT)
-    """Where it is asked for; a client of another URL refuses the state."""
+    """Base URL of the service; a client with another one refuses the state."""
     workspace: str | None = attrs.field(default=None, validator=_TEXT_OR_NONE)
-    """In which workspace; a client of another one refuses the state."""
+    """Workspace of the client; a client with another one refuses the state."""
     started: datetime = attrs.field(converter=_to_utc, validator=_TIME)
-    """When the wait began; the pace depends on its age. UTC, as `deadline`."""
+    """When the wait began, in UTC. The polling interval depends on it."""
     deadline: datetime | None = attrs.field(
         default=None, converter=attrs.converters.optional(_to_utc), validator=_TIME_OR_NONE
     )
-    """When the wait gives up; `None` is never."""
+    """When the wait times out, in UTC; `None` is never."""
     last_status: str | None = attrs.field(default=None, validator=_TEXT_OR_NONE)
-    """The status word of the last snapshot, as the service sent it."""
+    """The status of the last snapshot, as the service sent it."""
     failures: int = attrs.field(default=0, validator=_COUNT)
-    """Failed polls since the last good one: the place in the back-off."""
+    """Failed polls since the last good answer, which is the position in the back-off."""
     log_offset: int = attrs.field(default=0, validator=_COUNT)
-    """Lines of the job's log that have been dealt with. A wait carries it along and does not use it."""
-
-    def to_json(self) -> str:
-        """The state as one line of JSON."""
-        return json.dumps(attrs.asdict(self, value_serializer=_plain), ensure_ascii=False)
+    """Lines of the job's log that the caller has processed. Waits keep the number and do not use it."""
 
     @classmethod
     def from_json(cls, text: str | bytes) -> WatchState:
-        """The state that `to_json` wrote; fields of later versions are passed over.
+        """Return the state that `to_json` wrote. Fields that this version does not know are ignored.
 
         Raises:
-            ConfigurationError: it is no such text.
+            ConfigurationError: `text` was not written by `to_json`.
         """
         try:
             found: object = json.loads(text)
@@ -107,10 +99,6 @@ class WatchState:
         for name in ("job_id", "base_url"):
             values.setdefault(name, None)
         return cls(**values)
-
-
-def _plain(_: object, __: object, value: object) -> object:
-    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def _time(value: object) -> object:

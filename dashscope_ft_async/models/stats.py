@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import attrs
 
+from dashscope_ft_async.models.base import Model
+
 
 @attrs.frozen(kw_only=True)
-class ClientStats:
+class ClientStats(Model):
     """What a client is doing, and what it has done so far."""
 
     waits: int

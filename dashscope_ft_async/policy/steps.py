@@ -24,7 +24,7 @@ from dashscope_ft_async.errors import (
     WaitError,
     WaitTimeoutError,
 )
-from dashscope_ft_async.models import FineTuneJob, WatchState
+from dashscope_ft_async.models import FineTuneJob, JobStatus, WatchState
 from dashscope_ft_async.models.limits import (
     LEAST_OUTAGE_FAILURES,
     LOOKS_WITHOUT_NAME,
@@ -174,7 +174,9 @@ def next_step(
 
 
 def _is_nameless_success(snapshot: Snapshot) -> bool:
-    return isinstance(snapshot, FineTuneJob) and snapshot.succeeded and snapshot.finetuned_output is None
+    if not isinstance(snapshot, FineTuneJob) or snapshot.finetuned_output is not None:
+        return False
+    return snapshot.status is JobStatus.SUCCEEDED
 
 
 def _after_failure(
@@ -253,11 +255,12 @@ def _final_error(
 
 
 def _sleep_or_time_out(state: WaitState, delay: float, now: float) -> Step:
-    if state.deadline is None:
+    deadline = state.deadline
+    if deadline is None or now + delay < deadline:
         return Sleep(delay, state)
-    if state.deadline <= now + TIMER_SLACK:
+    if deadline <= now + TIMER_SLACK:
         return Fail(gave_up(WaitTimeoutError, "the wait timed out", state, now))
-    return Sleep(min(delay, state.deadline - now), state)
+    return Sleep(deadline - now, state)
 
 
 def gave_up(kind: type[WaitError], message: str, state: WaitState, now: float) -> WaitError:

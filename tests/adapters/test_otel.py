@@ -266,10 +266,7 @@ async def test_without_an_sdk_nothing_is_kept(service: Simulator) -> None:
 
 
 def test_without_hooks_nothing_of_theirs_is_imported() -> None:
-    code = (
-        "import sys, dashscope_ft_async;"
-        "print([m for m in sys.modules if m.endswith(('opentelemetry', 'async.hooks', '._telling'))])"
-    )
+    code = "import sys, dashscope_ft_async;print([m for m in sys.modules if m.endswith('opentelemetry')])"
     ran = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
     )

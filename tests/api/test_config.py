@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from dashscope_ft_async._api.config import Origin, Secret, Settings, key_of, place_of
+from dashscope_ft_async._api.config import Secret, Settings, find_settings
 from dashscope_ft_async._api.config import settings as settings_of
 from dashscope_ft_async.errors import ConfigurationError
 
@@ -392,48 +392,118 @@ def test_a_secret_is_told_on_request_only() -> None:
         (
             {},
             {},
-            ("default", "", "ap-southeast-1"),
+            ("default", "ap-southeast-1"),
         ),
         (
             {"region": "cn-beijing"},
             {"DASHSCOPE_BASE_URL": "https://a"},
-            ("argument", "", "cn-beijing"),
+            ("argument", "cn-beijing"),
         ),
         (
             {},
             {"DASHSCOPE_API_REGION": "us-east-1"},
-            ("variable", "DASHSCOPE_API_REGION", "us-east-1"),
+            ("variable DASHSCOPE_API_REGION", "us-east-1"),
         ),
         (
             {"base_url": "https://a"},
             {"DASHSCOPE_REGION": "us-east-1"},
-            ("argument", "", None),
+            ("argument", None),
         ),
         (
             {},
             {"DASHSCOPE_HTTP_BASE_URL": "https://a", "DASHSCOPE_REGION": "us-east-1"},
-            ("variable", "DASHSCOPE_HTTP_BASE_URL", None),
+            ("variable DASHSCOPE_HTTP_BASE_URL", None),
         ),
     ],
 )
-def test_the_place_says_who_named_it(
-    arguments: dict[str, Any], environ: dict[str, str], expected: tuple[str, str, str | None]
+def test_settings_say_where_they_come_from(
+    arguments: dict[str, Any],
+    environ: dict[str, str],
+    expected: tuple[str, str | None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    place = place_of(arguments.get("base_url"), arguments.get("region"), None, environ)
-    origin = place.base_url.origin
-    region = None if place.region is None else place.region.value
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
 
-    assert (origin.kind, origin.name, region) == expected
-    assert place.base_url.value == settings(api_key=KEY, environ=environ, **arguments).base_url
+    found = find_settings(**arguments)
+
+    assert (found.base_url.source, found.region and found.region.value) == expected
+    assert found.base_url.value == settings(api_key=KEY, environ=environ, **arguments).base_url
 
 
-def test_the_key_says_where_it_lay() -> None:
+def test_the_key_says_where_it_comes_from_and_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_settings().api_key is None
     path = write_key_file(b"sk-from-file")
-    environ = {"DASHSCOPE_API_KEY": "sk-from-env"}
 
-    assert key_of(Secret(KEY), environ).origin == Origin("argument")
-    assert key_of(None, environ).origin == Origin("variable", "DASHSCOPE_API_KEY")
-    assert key_of(None, {}).origin == Origin("file", str(path))
+    found = [find_settings().api_key]
+    monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-from-env")
+    found += [find_settings().api_key, find_settings(api_key=KEY).api_key]
+
+    assert [each and each.source for each in found] == [
+        f"file {path}",
+        "variable DASHSCOPE_API_KEY",
+        "argument",
+    ]
+    assert {each and each.value for each in found} == {"sk-***"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\xef\xbb\xbfsk-from-file\r\n",
+        "sk-from-file\n".encode("utf-16"),
+        b"\xfe\xff" + "sk-from-file".encode("utf-16-be"),
+    ],
+    ids=["UTF-8 with a mark", "UTF-16", "UTF-16, big-endian"],
+)
+def test_key_files_of_windows_editors_are_read(text: bytes) -> None:
+    write_key_file(text)
+
+    assert settings(environ={}).api_key.reveal() == "sk-from-file"
+
+
+def test_a_key_from_the_environment_may_end_in_a_line_break() -> None:
+    environ = {"DASHSCOPE_API_KEY": "sk-from-env\r\n"}
+
+    assert settings(environ=environ).api_key.reveal() == "sk-from-env"
+
+
+def test_no_home_and_no_password_entry_is_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was a RuntimeError with a traceback, in containers."""
+
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+
+    assert "no API key" in refusal(environ={})
+    assert find_settings().api_key is None
+
+
+def test_the_id_of_an_access_key_is_no_api_key() -> None:
+    assert "AccessKey" in refusal(environ={"DASHSCOPE_API_KEY": "LTAI5tExampleExample"})
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/compatible-mode/v1", "/compatible-mode/v1/", "/api-openai/v1", "/api", "/api/v1", "/api/v1/",
+        "/api/v1/fine-tunes", "/api/v1/fine-tunes/ft-202410291653-1c7f", "",
+    ],
+)  # fmt: skip
+def test_urls_of_other_apis_of_the_host_are_translated(path: str) -> None:
+    """They were polled for 15 minutes."""
+    found = settings(api_key=KEY, environ={}, base_url=f"https://dashscope.aliyuncs.com{path}")
+
+    assert found.base_url == "https://dashscope.aliyuncs.com/api/v1"
+
+
+@pytest.mark.parametrize(
+    ("region", "hint"),
+    [("beijing", "did you mean cn-beijing"), ("Singapore", "known are"), ("us", "us-east-1")],
+)
+def test_an_unknown_region_is_refused_with_a_hint(region: str, hint: str) -> None:
+    assert hint in refusal(environ={"DASHSCOPE_API_KEY": KEY, "DASHSCOPE_REGION": region})
 
 
 def test_a_key_file_that_is_named_and_holds_none_is_told() -> None:
@@ -455,7 +525,7 @@ def test_a_key_file_that_is_named_and_holds_none_is_told() -> None:
         ("DASHSCOPE_WORKSPACE_ID", "sk-hush-0123456789"),
     ],
 )
-def test_what_is_wrong_in_the_environment_is_told_by_its_name(name: str, value: str) -> None:
+def test_what_is_wrong_in_the_environment_is_named(name: str, value: str) -> None:
     told = refusal(environ={"DASHSCOPE_API_KEY": KEY, name: value})
 
     assert f"(from {name})" in told

@@ -14,13 +14,16 @@ from dashscope_ft_async._api.gate import Gate
 from dashscope_ft_async.errors import (
     APIConnectionError,
     APIResponseValidationError,
+    APIStatusError,
     APITimeoutError,
     AuthenticationError,
+    EndpointNotFoundError,
     InternalServerError,
     NotFoundError,
     PermissionDeniedError,
     RateLimitError,
 )
+from dashscope_ft_async.policy import Contact
 
 WIDTH = 8
 GOOD = object()
@@ -31,7 +34,7 @@ def throttled(retry_after: float | None = None, status: int = 429) -> RateLimitE
     return RateLimitError("slow down", status=status, code="Throttling", retry_after=retry_after)
 
 
-def unreached() -> APIConnectionError:
+def no_connection() -> APIConnectionError:
     return APIConnectionError("no such host", never_connected=True)
 
 
@@ -39,12 +42,12 @@ def gate(*, good: int = 0, retry: RetryPolicy = BACKOFF) -> Gate:
     """A gate after so many good answers, the last at second `good`."""
     made = Gate(retry, WIDTH)
     for second in range(1, good + 1):
-        saw(made, GOOD, second)
+        report(made, GOOD, second)
     return made
 
 
-def saw(it: Gate, outcome: object, now: float, *, began: float | None = None, u: float = 0.5) -> None:
-    it.saw(outcome, began=now - 0.1 if began is None else began, now=now, u=u)
+def report(it: Gate, outcome: object, now: float, *, began: float | None = None, u: float = 0.5) -> None:
+    it.report(outcome, began=now - 0.1 if began is None else began, now=now, u=u)
 
 
 # --- slow start ---------------------------------------------------------------------------------------
@@ -76,7 +79,7 @@ def test_each_good_answer_lets_one_more_out_up_to_the_width() -> None:
 def test_other_failures_neither_open_nor_close_the_gate(error: Exception) -> None:
     it = gate(good=3)
 
-    saw(it, error, 10.0)
+    report(it, error, 10.0)
 
     assert (it.window, it.next_at, it.rate) == (4, -inf, inf)
 
@@ -87,7 +90,7 @@ def test_other_failures_neither_open_nor_close_the_gate(error: Exception) -> Non
 def test_a_refusal_closes_the_gate_for_the_back_off_and_then_one_request_probes() -> None:
     it = gate(good=3)
 
-    saw(it, throttled(), 10.0)
+    report(it, throttled(), 10.0)
 
     assert (it.window, it.opens_at) == (1, 15.0)
 
@@ -100,7 +103,7 @@ def test_a_refusal_closes_the_gate_for_the_back_off_and_then_one_request_probes(
 def test_retry_after_is_a_floor_up_to_a_ceiling(retry_after: float, u: float, held: float) -> None:
     it = gate(good=3)
 
-    saw(it, throttled(retry_after), 10.0, u=u)
+    report(it, throttled(retry_after), 10.0, u=u)
 
     assert it.opens_at == pytest.approx(10.0 + held)
 
@@ -109,45 +112,45 @@ def test_a_refused_probe_closes_the_gate_again_for_longer() -> None:
     it = gate(retry=RetryPolicy(initial=1.0, max_delay=60.0))
     held: list[float] = []
     for now in (10.0, 100.0, 200.0, 300.0):
-        saw(it, throttled(), now, u=0.999)
+        report(it, throttled(), now, u=0.999)
         held.append(round(it.opens_at - now))
 
     assert held == [1, 2, 4, 8]
     assert it.window == 1
 
 
-def test_a_volley_that_was_under_way_together_counts_once() -> None:
+def test_a_burst_that_was_under_way_together_counts_once() -> None:
     it = gate(retry=RetryPolicy(initial=1.0, max_delay=60.0))
     for now in (10.0, 10.1, 10.2, 10.3):
-        saw(it, throttled(), now, began=9.0, u=1.0)
-    volley = it.opens_at
-    saw(it, throttled(), 20.0, u=1.0)
+        report(it, throttled(), now, began=9.0, u=1.0)
+    burst = it.opens_at
+    report(it, throttled(), 20.0, u=1.0)
 
-    assert volley == pytest.approx(11.3)
+    assert burst == pytest.approx(11.3)
     assert it.opens_at == pytest.approx(22.0)
 
 
-def test_a_volley_teaches_one_rate() -> None:
+def test_a_burst_sets_one_rate() -> None:
     it, once = gate(good=3), gate(good=3)
-    saw(once, throttled(), 10.0, began=9.0)
+    report(once, throttled(), 10.0, began=9.0)
     for now in (10.0, 10.1, 10.2):
-        saw(it, throttled(), now, began=9.0)
+        report(it, throttled(), now, began=9.0)
 
     assert it.rate == once.rate
 
 
 def test_a_later_refusal_never_opens_the_gate_earlier() -> None:
     it = gate()
-    saw(it, throttled(200.0), 10.0, began=9.0)
-    saw(it, throttled(), 11.0, began=9.0)
+    report(it, throttled(200.0), 10.0, began=9.0)
+    report(it, throttled(), 11.0, began=9.0)
 
     assert it.opens_at == pytest.approx(220.0)
 
 
 def test_a_good_answer_sent_before_the_refusal_proves_nothing() -> None:
     it = gate(good=3)
-    saw(it, throttled(), 10.0)
-    saw(it, GOOD, 11.0, began=9.5)
+    report(it, throttled(), 10.0)
+    report(it, GOOD, 11.0, began=9.5)
 
     assert it.window == 1
 
@@ -155,16 +158,16 @@ def test_a_good_answer_sent_before_the_refusal_proves_nothing() -> None:
 def test_a_good_answer_to_the_probe_resets_the_count_and_opens_slowly() -> None:
     it = gate(retry=RetryPolicy(initial=1.0, max_delay=60.0))
     for now in (10.0, 100.0, 200.0):
-        saw(it, throttled(), now, u=1.0)
-    saw(it, GOOD, 300.0)
+        report(it, throttled(), now, u=1.0)
+    report(it, GOOD, 300.0)
     after_probe = it.window
-    saw(it, throttled(), 400.0, u=1.0)
+    report(it, throttled(), 400.0, u=1.0)
 
     assert after_probe == 2
     assert it.opens_at == pytest.approx(401.0)
 
 
-def test_a_straggler_of_an_old_volley_asks_the_strategy_for_a_first_attempt() -> None:
+def test_a_late_answer_of_an_old_burst_asks_the_strategy_for_a_first_attempt() -> None:
     asked: list[int] = []
 
     def strategy(state: RetryCallState) -> float:
@@ -172,9 +175,9 @@ def test_a_straggler_of_an_old_volley_asks_the_strategy_for_a_first_attempt() ->
         return 1.0
 
     it = gate(retry=RetryPolicy(wait=strategy))
-    saw(it, throttled(), 10.0, began=9.0)
-    saw(it, GOOD, 12.0, began=11.0)
-    saw(it, throttled(), 13.0, began=9.0)
+    report(it, throttled(), 10.0, began=9.0)
+    report(it, GOOD, 12.0, began=11.0)
+    report(it, throttled(), 13.0, began=9.0)
 
     assert asked == [1, 1]
 
@@ -197,12 +200,12 @@ def test_without_a_refusal_there_is_no_rate() -> None:
     assert (it.rate, it.next_at) == (inf, -inf)
 
 
-def test_a_refusal_teaches_seven_tenths_of_what_was_sent_in_the_last_second() -> None:
+def test_a_refusal_sets_seven_tenths_of_what_was_sent_in_the_last_second() -> None:
     it = gate()
     sent_each(it, 0.5, until=5.0)
     sent_each(it, 0.0625, until=10.0)
 
-    saw(it, throttled(), 10.0)
+    report(it, throttled(), 10.0)
 
     assert it.rate == pytest.approx(0.7 * 16)
 
@@ -210,7 +213,7 @@ def test_a_refusal_teaches_seven_tenths_of_what_was_sent_in_the_last_second() ->
 def test_the_rate_never_falls_below_one_a_second() -> None:
     it = gate()
     for now in range(10, 100):
-        saw(it, throttled(), float(now))
+        report(it, throttled(), float(now))
 
     assert it.rate == 1.0
 
@@ -235,97 +238,108 @@ def test_unused_turns_are_not_saved_up() -> None:
 
 def test_good_answers_raise_the_rate_by_one_for_each_second() -> None:
     it = gate()
-    saw(it, throttled(), 10.0)
+    report(it, throttled(), 10.0)
     low = it.rate
     for now in (11.0, 11.5, 14.0):
-        saw(it, GOOD, now)
+        report(it, GOOD, now)
 
     assert it.rate == pytest.approx(low + 4.0)
 
 
 def test_a_long_silence_does_not_raise_the_rate_without_bound() -> None:
     it = gate()
-    saw(it, throttled(), 10.0)
-    saw(it, GOOD, 100_000.0)
+    report(it, throttled(), 10.0)
+    report(it, GOOD, 100_000.0)
 
     assert it.rate == pytest.approx(1.0 + 30.0)
 
 
 def test_the_rate_never_exceeds_the_callers_bound() -> None:
     it = Gate(BACKOFF, WIDTH, max_rate=2.0)
-    saw(it, throttled(), 10.0)
+    report(it, throttled(), 10.0)
     for now in range(11, 100):
-        saw(it, GOOD, float(now))
+        report(it, GOOD, float(now))
 
     assert it.rate == 2.0
 
 
 def test_a_rate_that_has_risen_far_enough_is_no_rate() -> None:
     it = gate()
-    saw(it, throttled(), 10.0)
+    report(it, throttled(), 10.0)
     for now in range(40, 2000, 30):
-        saw(it, GOOD, float(now))
+        report(it, GOOD, float(now))
 
     assert it.rate == inf
 
 
-# --- a host that was never reached --------------------------------------------------------------------
+# --- a service that was never reached -----------------------------------------------------------------
 
 
-def test_failures_to_connect_are_counted_and_each_closes_the_gate() -> None:
-    it = gate()
-    seen: list[tuple[int, float, bool]] = []
-    for now in (10.0, 20.0, 30.0, 40.0):
-        saw(it, unreached(), now)
-        seen.append((it.unreached, it.opens_at, it.hopeless))
-
-    assert seen == [(1, 15.0, False), (2, 25.0, False), (3, 35.0, False), (4, 45.0, True)]
+def html(status: int) -> NotFoundError:
+    return NotFoundError(status=status, json_body=False)
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "failure",
     [
-        GOOD,
-        InternalServerError(status=500),
-        AuthenticationError(status=401),
-        throttled(),
-        APIConnectionError("reset"),
+        no_connection(),
+        html(404),
+        EndpointNotFoundError(status=405, json_body=False),
+        APIStatusError(status=302, json_body=False),
     ],
-    ids=["good", "500", "401", "429", "reset"],
+    ids=["no connection", "404", "405", "302"],
 )
-def test_after_any_sign_of_life_a_failure_to_connect_counts_no_more(answer: object) -> None:
+def test_failures_to_reach_the_service_are_counted_and_each_closes_the_gate(failure: Exception) -> None:
     it = gate()
-    saw(it, unreached(), 10.0)
-    saw(it, answer, 20.0)
+    seen: list[tuple[int, float]] = []
+    for now in (10.0, 20.0, 30.0, 40.0):
+        report(it, failure, now)
+        seen.append((it.contact.misses, it.opens_at))
+
+    assert seen == [(1, 15.0), (2, 25.0), (3, 35.0), (4, 45.0)]
+    assert not it.contact.reached
+
+
+@pytest.mark.parametrize(
+    ("answer", "answered"),
+    [
+        (GOOD, True),
+        (InternalServerError(status=500), False),
+        (AuthenticationError(status=401), False),
+        (throttled(), False),
+    ],
+    ids=["good", "500", "401", "429"],
+)
+def test_after_an_answer_of_the_service_a_failure_to_connect_counts_no_more(
+    answer: object, answered: bool
+) -> None:
+    it = gate()
+    report(it, no_connection(), 10.0)
+    report(it, answer, 20.0)
     before = it.opens_at
     for now in (30.0, 40.0, 50.0, 60.0, 70.0):
-        saw(it, unreached(), now)
+        report(it, no_connection(), now)
 
-    assert (it.unreached, it.hopeless, it.opens_at) == (0, False, before)
+    assert it.contact == Contact(answered=answered, reached=True, misses=0)
+    assert it.opens_at == before
 
 
-def test_a_request_that_ran_out_of_time_does_not_prove_that_the_host_can_be_reached() -> None:
+def test_a_timeout_does_not_prove_that_the_service_can_be_reached() -> None:
     it = gate()
-    for now, outcome in enumerate([unreached(), APITimeoutError("no whole answer"), *[unreached()] * 3]):
-        saw(it, outcome, now)
+    slow = APITimeoutError("no complete answer")
+    for now, outcome in enumerate([no_connection(), slow, *[no_connection()] * 3]):
+        report(it, outcome, now)
 
-    assert (it.unreached, it.hopeless) == (4, True)
+    assert it.contact == Contact(misses=4)
 
 
-def test_the_count_of_failed_connections_can_start_anew() -> None:
+def test_the_count_of_failures_can_start_anew() -> None:
     it = gate()
     for now in (10.0, 20.0, 30.0, 40.0):
-        saw(it, unreached(), now)
-    it.forget_unreached()
+        report(it, no_connection(), now)
+    it.forget_misses()
 
-    assert (it.unreached, it.hopeless) == (0, False)
-
-
-def test_the_repr_tells_the_state() -> None:
-    it = gate(good=2)
-    saw(it, throttled(), 10.0)
-
-    assert repr(it) == "<Gate window=1/8 rate=1/s opens_at=15.000>"
+    assert it.contact == Contact()
 
 
 # --- any life -----------------------------------------------------------------------------------------
@@ -334,7 +348,7 @@ events = st.tuples(
     st.sampled_from(
         [GOOD, "sent", RuntimeError("x"), InternalServerError(status=500), throttled(), throttled(40.0)]
     )
-    | st.builds(unreached),
+    | st.builds(no_connection),
     st.floats(0.0, 100.0),
     st.floats(0.0, 60.0),
     st.floats(0.0, 0.999),
@@ -349,7 +363,7 @@ def test_any_life_keeps_the_gate_within_its_bounds(
     for event, later, latency, u in life:
         now += later
         before = it.opens_at
-        it.sent(now) if event == "sent" else it.saw(event, began=now - latency, now=now, u=u)
+        it.sent(now) if event == "sent" else it.report(event, began=now - latency, now=now, u=u)
 
         assert 1 <= it.window <= WIDTH
         assert 0 < it.rate <= (inf if most is None else max(1.0, most))

@@ -15,8 +15,8 @@ from dashscope_ft_async import (
     APIStatusError,
     APITimeoutError,
     ClientClosedError,
+    EndpointNotFoundError,
     FineTuneClient,
-    NotFoundError,
     RetryPolicy,
 )
 from tests.conftest import KEY, OLD_AIOHTTP
@@ -106,7 +106,7 @@ FAULTS: list[tuple[str, Answer, type[APIError]]] = [
     ("empty 200", whole(), APIResponseValidationError),
     ("204", whole(status="204 No Content"), APIResponseValidationError),
     ("HTML 200", whole(b"<html>Sign in</html>", kind="text/html"), APIResponseValidationError),
-    ("HTML 404", whole(b"<html>gone</html>", "404 Not Found", kind="text/html"), NotFoundError),
+    ("HTML 404", whole(b"<html>gone</html>", "404 Not Found", kind="text/html"), EndpointNotFoundError),
     ("connection reset", reset, APIConnectionError),
     ("connection closed", hang_up, APIConnectionError),
 ]
@@ -146,13 +146,58 @@ async def test_a_fault_is_its_documented_class_in_time_and_leaves_the_pool_usabl
 
 
 @pytest.mark.looptime
-async def test_silence_of_fifteen_seconds_ends_a_request_with_a_longer_timeout_and_is_told_so() -> None:
+@pytest.mark.parametrize(("timeout", "silence"), [(20.0, 15.0), (60.0, 30.0), (4.0, 4.0)])
+async def test_silence_ends_a_request_before_a_long_timeout(timeout: float, silence: float) -> None:
+    """With ``timeout=60``, an answer after 16.5 s was never read."""
     loop = asyncio.get_running_loop()
-    async with Adversary(then_silent()) as server, client_of(server, timeout=60.0) as client:
+    async with Adversary(then_silent()) as server, client_of(server, timeout=timeout) as client:
         began = loop.time()
-        with pytest.raises(APITimeoutError, match="15 s"):
+        with pytest.raises(APITimeoutError, match=f"within {silence:g} s"):
             await client.get(JOB_ID)
-        assert loop.time() - began == pytest.approx(15, abs=1.1)
+        assert loop.time() - began == pytest.approx(silence, abs=1.1)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"X-Long": "x" * 10_000}, {f"X-{n}": "x" for n in range(150)}],
+    ids=["one of 10 KB", "150 of them"],
+)
+@pytest.mark.skipif(OLD_AIOHTTP, reason="aiohttp 3.11 has no option for the number of headers")
+async def test_large_headers_of_a_network_are_read(headers: dict[str, str]) -> None:
+    answer = whole(BODY, **headers)
+    async with Adversary(answer) as server, client_of(server) as client:
+        assert (await client.get(JOB_ID)).job_id == JOB_ID
+
+
+async def test_a_create_after_a_call_on_a_connection_that_was_closed_leaves_no_doubt() -> None:
+    """It failed with `maybe_created` although nothing had been sent."""
+    closed = then_closed(head(length=len(BODY)) + BODY)
+    async with Adversary(*[closed, good] * 10) as server, client_of(server) as client:
+        for _ in range(10):
+            await client.get(JOB_ID)
+            await client.create(model="qwen", training_file_ids=["file-1"])
+
+
+async def test_a_refused_connection_is_told_in_a_few_literal_words() -> None:
+    async with FineTuneClient(KEY, base_url="http://127.0.0.1:1", retry=RetryPolicy(attempts=1)) as client:
+        with pytest.raises(
+            APIConnectionError, match=r"^cannot connect to 127\.0\.0\.1:1: connection refused"
+        ):
+            await client.get(JOB_ID)
+
+
+async def test_the_session_is_closed_although_its_closing_is_cancelled() -> None:
+    async with Adversary(whole(BODY)) as server:
+        client = client_of(server)
+        await client.__aenter__()
+        await client.get(JOB_ID)
+        for turns in range(4):
+            closing = asyncio.create_task(client.close())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            closing.cancel()
+            await asyncio.gather(closing, return_exceptions=True)
+        await server.left(0)
 
 
 @pytest.mark.looptime
@@ -161,7 +206,7 @@ async def test_one_timeout_covers_headers_and_body_together() -> None:
     slow_all_the_way = trickle(b"", head(length=len(BODY)) + BODY, every=0.1)
     async with Adversary(slow_all_the_way) as server, client_of(server, timeout=10.0) as client:
         began = loop.time()
-        with pytest.raises(APITimeoutError, match="no whole answer within 10 s") as caught:
+        with pytest.raises(APITimeoutError, match="no complete answer within 10 s") as caught:
             await client.get(JOB_ID)
         assert loop.time() - began == pytest.approx(10, abs=0.05)
         assert not caught.value.never_connected

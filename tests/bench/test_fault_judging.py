@@ -1,4 +1,4 @@
-"""The fault table can find fault: its judge tells what is not as wanted, its runner sees what is left."""
+"""The judge of the fault table names each difference, and the runner sees what a client leaves behind."""
 
 from __future__ import annotations
 
@@ -10,59 +10,67 @@ from contextlib import asynccontextmanager
 import pytest
 from attrs import evolve
 
-from bench.contenders import KEY, Way
-from bench.faults.judging import Seen, Want, judge
-from bench.faults.rows import ROWS
-from bench.faults.runner import Pace, play
+from bench.contenders import KEY, OpenClient
+from bench.faults import ROWS
+from bench.faults.judging import Expected, Observed, judge
+from bench.faults.runner import Timing, run
 from tests.support.adversary import JOB_ID
 
-ON = Want(kind="carry on")
-STOP = Want(kind="stop", told_as=("NotFoundError",), status=404, requests=1)
-DEADLINE = Want(kind="deadline", requests=2)
-LATE = Want(kind="carry on", not_later=1)
-PAUSED = Want(kind="carry on", not_before=1)
+RETURN = Expected("return")
+RAISE = Expected("raise", errors=("NotFoundError",), http_status=404, requests=1)
+TIME_OUT = Expected("time out", requests=2)
 
-JOB = Seen(seconds=0.1, deadline=4.0, grace=0.5, word="SUCCEEDED", job_id=JOB_ID)
-ERROR = evolve(JOB, word=None, job_id=None, error="KeyError")
+JOB = Observed(seconds=0.1, deadline=4.0, tolerance=0.5, status="SUCCEEDED", job_id=JOB_ID)
+ERROR = evolve(JOB, status=None, job_id=None, error="KeyError")
 MISSING = evolve(ERROR, error="NotFoundError", times=(0.0,))
 TIMED_OUT = evolve(ERROR, error="WaitTimeoutError", seconds=4.1)
 SDK_TIMED_OUT = evolve(TIMED_OUT, error="DashScopeError", text="<DashScopeError> timed out after 4.0s")
-HTTP = evolve(ERROR, error="ClientResponseError", status=404)
+HTTP = evolve(ERROR, error="ClientResponseError", http_status=404)
 
-CASES: tuple[tuple[Want, Seen, tuple[str, ...]], ...] = (
-    (ON, JOB, ()),
-    (ON, evolve(JOB, job_id="ft-2"), ("returns job ft-2",)),
-    (ON, evolve(JOB, word="FAILED"), ("returns it, FAILED",)),
-    (ON, evolve(JOB, seconds=5.0), ("ends 1 s after the deadline, returning it, SUCCEEDED",)),
-    (ON, evolve(JOB, elsewhere=1), ("follows the redirect",)),
-    (ON, evolve(ERROR, cut=True), ("hangs",)),
-    (ON, ERROR, ("stops, KeyError",)),
-    (ON, TIMED_OUT, ("goes on to the deadline",)),
-    (ON, SDK_TIMED_OUT, ("goes on to the deadline",)),
-    (evolve(ON, word="FAILED", told_as=("JobError",)), evolve(ERROR, error="JobError"), ()),
-    (evolve(ON, word="FAILED", told_as=("JobError",)), ERROR, ("stops, KeyError",)),
-    (evolve(ON, word=None), evolve(JOB, word="EXPIRED"), ()),
-    (evolve(ON, megabytes=32), evolve(JOB, megabytes=33), ("takes more than 32 MB",)),
-    (PAUSED, evolve(JOB, times=(0.0, 1.0, 2.0)), ()),
-    (PAUSED, evolve(JOB, times=(0.0, 1.0, 1.5)), ("asks again after 0.5 s",)),
-    (LATE, evolve(JOB, times=(0.0, 1.0, 9.0)), ("asks again only after 8 s",)),
-    (STOP, MISSING, ()),
-    (STOP, HTTP, ()),
-    (STOP, evolve(HTTP, status=401), ("stops, ClientResponseError (401)",)),
-    (STOP, evolve(MISSING, times=(0.0, 1.0, 2.0)), ("asks 2 times too often",)),
-    (STOP, evolve(MISSING, leaks=("key in the log",)), ("key in the log",)),
-    (STOP, JOB, ("returns it, SUCCEEDED",)),
-    (DEADLINE, TIMED_OUT, ()),
-    (DEADLINE, SDK_TIMED_OUT, ()),
-    (DEADLINE, evolve(TIMED_OUT, seconds=3.0), ("gives up early, WaitTimeoutError",)),
-    (DEADLINE, evolve(TIMED_OUT, error="OSError"), ("gives up early, OSError",)),
-    (DEADLINE, evolve(TIMED_OUT, times=(0.0, 1.0, 2.0)), ("asks 1 times too often",)),
+CASES: tuple[tuple[Expected, Observed, tuple[str, ...]], ...] = (
+    (RETURN, JOB, ()),
+    (RETURN, evolve(JOB, job_id="ft-2"), ("returns job ft-2",)),
+    (RETURN, evolve(JOB, status="FAILED"), ("returns the job, FAILED",)),
+    (RETURN, evolve(JOB, seconds=5.0), ("ends 1 s after the deadline, returns the job, SUCCEEDED",)),
+    (RETURN, evolve(JOB, redirected=1), ("follows the redirect",)),
+    (RETURN, evolve(ERROR, hung=True), ("hangs",)),
+    (RETURN, ERROR, ("raises KeyError",)),
+    (RETURN, TIMED_OUT, ("polls until the deadline",)),
+    (RETURN, SDK_TIMED_OUT, ("polls until the deadline",)),
+    (evolve(RETURN, status="FAILED", errors=("JobError",)), evolve(ERROR, error="JobError"), ()),
+    (evolve(RETURN, status="FAILED", errors=("JobError",)), ERROR, ("raises KeyError",)),
+    (evolve(RETURN, status=None), evolve(JOB, status="EXPIRED"), ()),
+    (evolve(RETURN, megabytes=32), evolve(JOB, megabytes=33), ("uses more than 32 MB",)),
+    (evolve(RETURN, not_before=1), evolve(JOB, times=(0.0, 1.0, 2.0)), ()),
+    (
+        evolve(RETURN, not_before=1),
+        evolve(JOB, times=(0.0, 1.0, 1.5)),
+        ("sends the next request after 0.5 s",),
+    ),
+    (
+        evolve(RETURN, not_later=1),
+        evolve(JOB, times=(0.0, 1.0, 9.0)),
+        ("sends the next request only after 8 s",),
+    ),
+    (RAISE, MISSING, ()),
+    (RAISE, HTTP, ()),
+    (RAISE, evolve(HTTP, http_status=401), ("raises ClientResponseError (401)",)),
+    (RAISE, evolve(MISSING, times=(0.0, 1.0, 2.0)), ("requests: 2 too many",)),
+    (RAISE, evolve(MISSING, leaks=("key in the log",)), ("key in the log",)),
+    (RAISE, JOB, ("returns the job, SUCCEEDED",)),
+    (TIME_OUT, TIMED_OUT, ()),
+    (TIME_OUT, SDK_TIMED_OUT, ()),
+    (TIME_OUT, evolve(TIMED_OUT, seconds=3.0), ("ends before the deadline, raises WaitTimeoutError",)),
+    (TIME_OUT, evolve(TIMED_OUT, error="OSError"), ("ends before the deadline, raises OSError",)),
+    (TIME_OUT, evolve(TIMED_OUT, times=(0.0, 1.0, 2.0)), ("requests: 1 too many",)),
 )
 
 
-@pytest.mark.parametrize(("want", "seen", "wrong"), CASES)
-def test_the_judge_tells_what_is_not_as_wanted(want: Want, seen: Seen, wrong: tuple[str, ...]) -> None:
-    assert judge(want, seen, JOB_ID) == wrong
+@pytest.mark.parametrize(("expected", "observed", "differences"), CASES)
+def test_the_judge_names_each_difference(
+    expected: Expected, observed: Observed, differences: tuple[str, ...]
+) -> None:
+    assert judge(expected, observed, JOB_ID) == differences
 
 
 async def test_the_runner_sees_what_a_careless_client_leaves(caplog: pytest.LogCaptureFixture) -> None:
@@ -71,25 +79,25 @@ async def test_the_runner_sees_what_a_careless_client_leaves(caplog: pytest.LogC
     left: list[tuple[asyncio.Task[None], asyncio.StreamWriter]] = []
 
     @asynccontextmanager
-    async def careless(url: str, pace: Pace) -> AsyncGenerator[Way, None]:
+    async def careless(url: str, timing: Timing) -> AsyncGenerator[OpenClient, None]:
         _, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
 
         async def get(job_id: str, *, timeout: float = 1.0) -> None:
             logging.getLogger("careless").debug("%s asked for with %s", job_id, KEY)
-            left.append((asyncio.create_task(asyncio.sleep(timeout + pace.cap)), writer))
+            left.append((asyncio.create_task(asyncio.sleep(timeout + timing.cancel_after)), writer))
             bytearray(40_000_000)
             raise LookupError(KEY)
 
-        yield Way(get, get)
+        yield OpenClient(get, get)
 
-    seen = await play(row, careless, Pace(0.01, 0.1, 0.1, 0.1, 1.0))
+    observed = await run(row, careless, Timing(0.01, 0.1, 0.1, 0.1, 1.0))
 
     for task, writer in left:
         task.cancel()
         writer.close()
-    assert judge(row.want, seen, JOB_ID) == (
-        "stops, LookupError",
-        "takes more than 32 MB",
+    assert judge(row.expected, observed, JOB_ID) == (
+        "raises LookupError",
+        "uses more than 32 MB",
         "key in the log",
         "key in the error's text",
         "key in the error's repr",

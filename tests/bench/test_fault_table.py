@@ -1,4 +1,4 @@
-"""Every row of the fault table, against ours: as a careful user wants it, and nothing left behind."""
+"""Every row of the fault table, with this library: it does what is expected and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -10,34 +10,33 @@ from contextlib import asynccontextmanager
 import attrs
 import pytest
 
-from bench.contenders import KEY, Way
-from bench.faults.__main__ import PACE as KEPT_PACE
-from bench.faults.__main__ import main
-from bench.faults.judging import Seen, judge
+from bench.contenders import KEY, LIBRARY, OpenClient
+from bench.faults import ROWS, Row
+from bench.faults.__main__ import TIMING, main
+from bench.faults.judging import Observed, judge
 from bench.faults.report import PAGE, RESULTS, table
-from bench.faults.rows import ROWS, Row
-from bench.faults.runner import Pace, play_all
+from bench.faults.runner import Timing, run_all
 from dashscope_ft_async import FineTuneClient, PollPolicy, RetryPolicy
 from tests.support.adversary import JOB_ID
 
-PACE = Pace(interval=0.01, request=0.25, deadline=0.4, patience=8.0, cap=10.0)
+FAST = Timing(interval=0.01, request=0.25, short_deadline=0.4, deadline=8.0, cancel_after=10.0)
 
 
 @asynccontextmanager
-async def ours(url: str, pace: Pace) -> AsyncGenerator[Way, None]:
-    """Our client, all of its times short."""
-    poll = PollPolicy(initial=pace.interval, multiplier=1.0, max_interval=pace.interval, jitter=0.0)
-    retry = RetryPolicy(initial=pace.interval, max_delay=pace.interval)
+async def fast_client(url: str, timing: Timing) -> AsyncGenerator[OpenClient, None]:
+    """A client of this library whose times are all short."""
+    poll = PollPolicy(initial=timing.interval, multiplier=1.0, max_interval=timing.interval, jitter=0.0)
+    retry = RetryPolicy(initial=timing.interval, max_delay=timing.interval)
     async with FineTuneClient(
-        KEY, base_url=f"{url}/api/v1", timeout=pace.request, poll=poll, retry=retry
+        KEY, base_url=f"{url}/api/v1", timeout=timing.request, poll=poll, retry=retry
     ) as client:
-        yield Way(client.get, client.wait_for_terminal, client)
+        yield OpenClient(client.get, client.wait_for_terminal, client)
 
 
 @pytest.fixture(scope="module")
-def seen() -> dict[Row, Seen]:
-    """What ours did on every row; most rows are played at the same time, since most of it is waiting."""
-    return play_all(ROWS, ours, PACE)
+def observed() -> dict[Row, Observed]:
+    """What the library does in each row. Rows run in parallel because they mostly wait."""
+    return run_all(ROWS, fast_client, FAST)
 
 
 def name_of(row: Row) -> str:
@@ -45,32 +44,33 @@ def name_of(row: Row) -> str:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=name_of)
-def test_what_a_careful_user_wants_is_done(row: Row, seen: dict[Row, Seen]) -> None:
-    assert judge(row.want, seen[row], JOB_ID) == (), seen[row]
+def test_the_wait_does_what_is_expected(row: Row, observed: dict[Row, Observed]) -> None:
+    assert judge(row.expected, observed[row], JOB_ID) == (), observed[row]
 
 
-def test_each_row_has_a_name_of_its_own() -> None:
+def test_the_names_of_the_rows_are_unique() -> None:
     assert len({name_of(row) for row in ROWS}) == len(ROWS) >= 85
 
 
-def test_the_table_of_the_docs_has_these_rows_and_ours_does_as_wanted_in_each() -> None:
-    kept = json.loads(RESULTS.read_bytes())
+def test_the_table_in_the_docs_has_these_rows_and_the_library_does_what_is_expected() -> None:
+    stored = json.loads(RESULTS.read_bytes())
 
-    assert [(row["group"], row["name"], row["wanted"]) for row in kept["rows"]] == [
-        (row.group, row.name, str(row.want)) for row in ROWS
+    assert [(row["group"], row["name"], row["expected"]) for row in stored["rows"]] == [
+        (row.group, row.name, str(row.expected)) for row in ROWS
     ]
-    assert [name_of(row) for row, told in zip(ROWS, kept["rows"], strict=True) if told["ours"]] == []
-    assert kept["pace"] == attrs.asdict(KEPT_PACE)
-    assert table(kept) in PAGE.read_text(encoding="utf-8")
+    assert [name_of(row) for row, found in zip(ROWS, stored["rows"], strict=True) if found[LIBRARY]] == []
+    assert stored["timing"] == attrs.asdict(TIMING)
+    assert table(stored) in PAGE.read_text(encoding="utf-8")
 
 
-def test_the_command_plays_the_rows_that_are_asked_for(
+def test_the_command_runs_the_rows_that_are_asked_for(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["faults", "--match", "Redirects: 301", "--only", "ours,bare"])
+    arguments = ["--match", "Permanent errors: 409 Conflict", "--only", f"{LIBRARY},bare"]
+    monkeypatch.setattr(sys, "argv", ["faults", *arguments])
 
     assert main() == 0
 
     printed = capsys.readouterr().out
-    assert "| dashscope_ft_async | 1 | 0 |\n| hand-written loop | 0 | 0 |" in printed
-    assert "| as wanted | returns it, SUCCEEDED; follows the redirect |" in printed
+    assert "| dashscope_ft_async | 1 | 0 |\n| hand-written loop | 0 | 1 |" in printed
+    assert "| 409 Conflict | raise ConflictError | as expected | key in the error's repr |" in printed

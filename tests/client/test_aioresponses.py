@@ -19,7 +19,8 @@ URL = "https://dashscope-intl.aliyuncs.com/api/v1/fine-tunes/ft-1"
 
 
 def answer(status: str) -> dict[str, Any]:
-    return {"request_id": "r", "output": {"job_id": "ft-1", "status": status}}
+    output = {"job_id": "ft-1", "status": status, "finetuned_output": "qwen-ft-1"}
+    return {"request_id": "r", "output": output}
 
 
 @pytest.fixture

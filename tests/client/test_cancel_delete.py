@@ -18,7 +18,7 @@ from dashscope_ft_async import (
     NotFoundError,
     PollPolicy,
 )
-from dashscope_ft_async._api.wire import Response, cancel_request, decode_done, delete_request
+from dashscope_ft_async._api.wire import Response, cancel_request, decode_action, delete_request
 from dashscope_ft_async.testing import Fault, Simulator
 from tests.support.paths import FIXTURES
 
@@ -44,13 +44,13 @@ def test_the_requests_are_the_documented_ones() -> None:
 
 @pytest.mark.parametrize("name", ["cancel-success", "delete-success", "delete-success-legacy"])
 def test_the_documented_answers_are_success(name: str) -> None:
-    decode_done(Response(200, {}, (FIXTURES / f"{name}.json").read_bytes()))
+    decode_action(Response(200, {}, (FIXTURES / f"{name}.json").read_bytes()))
 
 
-@pytest.mark.parametrize("body", [b'{"output": {"status": "failed"}}', b'{"output": true}', b"{}", b""])
+@pytest.mark.parametrize("body", [b'{"output": {"status": "failed"}}', b'{"output": true}', b"[]", b""])
 def test_any_other_answer_is_none(body: bytes) -> None:
     with pytest.raises(APIResponseValidationError):
-        decode_done(Response(200, {}, body))
+        decode_action(Response(200, {}, body))
 
 
 # --- cancel -------------------------------------------------------------------------------------------
@@ -194,7 +194,7 @@ async def test_an_absent_endpoint_after_a_lost_answer_is_no_success(
     no_path = Fault.error(404, "NotFound", "Request path not found.")
     job_id = service.add_job(faults=[Fault.error(500, "InternalError"), no_path])
 
-    with pytest.raises(EndpointNotFoundError, match=f"DELETE /fine-tunes/{job_id} is not there"):
+    with pytest.raises(EndpointNotFoundError, match=f"DELETE /fine-tunes/{job_id} does not exist at"):
         await client.delete(job_id)
 
 

@@ -366,7 +366,7 @@ async def test_an_absent_endpoint_is_named_with_its_host(
     with pytest.raises(EndpointNotFoundError) as met:
         await create(client)
 
-    assert f"POST /fine-tunes is not there at {service.base_url}" in str(met.value)
+    assert f"POST /fine-tunes does not exist at {service.base_url}" in str(met.value)
 
 
 async def test_closing_during_a_create_leaves_doubt_and_before_it_none(service: Simulator) -> None:

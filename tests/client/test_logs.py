@@ -1,4 +1,4 @@
-"""Logs over the simulator, in virtual time: every line once, in order, whatever happens on the way."""
+"""Logs over the simulator, in virtual time: every line once and in order, whatever happens on the way."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import pickle
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
+from typing import Any
 
-import aiohttp
 import attrs
 import pytest
 from aiohttp import web
 
 from dashscope_ft_async import (
+    APIResponseValidationError,
     ClientClosedError,
     ConfigurationError,
     FineTuneClient,
@@ -26,7 +27,6 @@ from dashscope_ft_async import (
 )
 from dashscope_ft_async.testing import Fault, Simulator
 from dashscope_ft_async.testing.scenario import SimulatedJob
-from tests.conftest import KEY
 
 pytestmark = pytest.mark.looptime
 
@@ -34,6 +34,7 @@ STEADY = PollPolicy(initial=10, multiplier=1, max_interval=10, jitter=0)
 HOURS = ((0, "PENDING"), (60, "QUEUING"), (3600, "RUNNING"), (2.5 * 3600, "SUCCEEDED"))
 SHORT = ((0, "RUNNING"), (300, "SUCCEEDED"))
 COMPLETE = "2026-01-05 10:52:39,175 - INFO - ##FT_COMPLETE##"
+METRIC = "{'loss': 1.25, 'learning_rate': 1.6e-05}"
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +43,24 @@ async def nothing_left_running(client: FineTuneClient) -> AsyncIterator[None]:
     await client.close()
     await asyncio.sleep(0)
     assert [str(task) for task in asyncio.all_tasks() if "/dashscope_ft_async/" in str(task)] == []
+
+
+class Scripted(Simulator):
+    """A simulator whose answers to requests for a log are those of a test."""
+
+    fault = Fault.error(404, "NotFound", "Request path not found.")
+    lines_at: Callable[[float], list[str]] | None = None
+    """The log, so many seconds after the job was added; without it `fault` is the answer."""
+    ahead = 0
+    """Lines that the stated length of the log is ahead of the lines in an answer."""
+
+    def _log(self, job: SimulatedJob, asked: Mapping[str, str], now: float) -> Fault:
+        if self.lines_at is None:
+            return self.fault
+        lines = self.lines_at(now - job.added)
+        offset, number = int(asked["offset"]), int(asked["line"])
+        page = lines[offset : offset + number]
+        return Fault.json({"output": {"total": len(lines) + self.ahead, "logs": page}})
 
 
 def now() -> float:
@@ -53,10 +72,6 @@ async def all_of(lines: AsyncGenerator[str, None]) -> list[str]:
         return [line async for line in lines]
 
 
-def written(service: Simulator, job_id: str) -> list[str]:
-    return service.log_lines(job_id)
-
-
 def asked(service: Simulator, what: str) -> list[float]:
     return [seen.at for seen in service.requests if seen.path.endswith(f"/{what}")]
 
@@ -65,38 +80,29 @@ def asked(service: Simulator, what: str) -> list[float]:
 
 
 @pytest.mark.parametrize("first", [0, 1])
-async def test_hours_of_a_log(first: int) -> None:
+async def test_hours_of_a_log_in_few_requests(first: int) -> None:
     async with Simulator(first_log_offset=first) as service, service.client() as client:
         job_id = service.add_job(HOURS)
 
         lines = await all_of(client.follow_logs(job_id))
 
-        assert lines == written(service, job_id)
+        assert lines == service.log_lines(job_id)
         assert len(lines) == 184
         assert lines[-1].endswith("##FT_COMPLETE##")
+        # A job that has not started is not asked for its log; then there is one page for each poll.
+        early = [at for at in asked(service, "logs") if at - service.requests[0].at < 3590]
+        assert len(early) <= 2
+        assert len(asked(service, "logs")) <= service.polls(job_id) + 5
 
 
-async def test_a_job_that_has_not_begun_is_not_asked_for_its_log(
-    service: Simulator, client: FineTuneClient
-) -> None:
-    job_id = service.add_job(HOURS)
-
-    await all_of(client.follow_logs(job_id))
-
-    early = [at for at in asked(service, "logs") if at - service.requests[0].at < 3590]
-    assert len(early) <= 2
-    # Then about one look for each poll of the job, and the last ones.
-    assert len(asked(service, "logs")) <= service.polls(job_id) + 5
-
-
-async def test_a_follower_shares_the_polls_of_the_job(service: Simulator, client: FineTuneClient) -> None:
+async def test_following_shares_the_polls_of_the_job(service: Simulator, client: FineTuneClient) -> None:
     job_id = service.add_job(SHORT)
     job, lines = await asyncio.gather(
         client.wait_for_terminal(job_id, poll=STEADY), all_of(client.follow_logs(job_id, poll=STEADY))
     )
 
     assert job.succeeded
-    assert lines == written(service, job_id)
+    assert lines == service.log_lines(job_id)
     assert service.polls(job_id) <= 32
 
 
@@ -143,55 +149,41 @@ async def test_the_runs_of_a_program_together_see_every_line_once(service: Simul
                 if not most:
                     break
 
-    assert lines == written(service, job_id)
+    assert lines == service.log_lines(job_id)
 
 
-async def test_lines_behind_the_completion_line_are_given_too(
-    service: Simulator, client: FineTuneClient
+@pytest.mark.parametrize(
+    ("log", "end"),
+    [
+        ([(1, "begun"), (15, COMPLETE), (25, "training usage 393216")], (90_000, "SUCCEEDED")),
+        ([(1, "begun"), (35, "canceled by user")], (25, "CANCELED")),
+    ],
+    ids=["the completion line", "the end of the job"],
+)
+async def test_lines_written_after_the_end_are_given_too(
+    service: Simulator, client: FineTuneClient, log: list[tuple[float, str]], end: tuple[float, str]
 ) -> None:
-    log = [(1, "begun"), (15, COMPLETE), (25, "training usage 393216")]
-    job_id = service.add_job(((0, "RUNNING"), (90_000, "SUCCEEDED")), log=log)
+    job_id = service.add_job(((0, "RUNNING"), end), log=log)
 
-    lines = await all_of(client.follow_logs(job_id, poll=STEADY))
-
-    assert lines == ["begun", COMPLETE, "training usage 393216"]
+    assert await all_of(client.follow_logs(job_id, poll=STEADY)) == [line for _, line in log]
     assert now() < 120
 
 
-async def test_a_line_that_comes_after_the_end_of_the_job_is_given_too(
-    service: Simulator, client: FineTuneClient
+@pytest.mark.parametrize("method", ["follow_logs", "iter_logs"])
+async def test_the_log_of_an_ended_job_comes_at_once(
+    service: Simulator, client: FineTuneClient, method: str
 ) -> None:
-    log = [(1, "begun"), (35, "canceled by user")]
-    job_id = service.add_job(((0, "RUNNING"), (25, "CANCELED")), log=log)
-
-    lines = await all_of(client.follow_logs(job_id, poll=STEADY))
-
-    assert lines == ["begun", "canceled by user"]
-
-
-async def test_the_log_of_an_ended_job_takes_no_pause(service: Simulator, client: FineTuneClient) -> None:
-    job_id = service.add_job(((0, "RUNNING"), (1, "SUCCEEDED")))
-    await asyncio.sleep(10)
-    began = now()
-
-    lines = await all_of(client.follow_logs(job_id))
-
-    assert lines == written(service, job_id)
-    assert now() - began < 5
-
-
-async def test_a_log_of_many_pages_comes_at_once(service: Simulator, client: FineTuneClient) -> None:
     log = [(0.0, f"line {n}") for n in range(12_345)]
     job_id = service.add_job(((0, "RUNNING"), (50, "CANCELED")), log=log)
     await asyncio.sleep(60)
+    began = now()
 
-    lines = await all_of(client.follow_logs(job_id))
-
-    assert lines == [line for _, line in log]
+    assert await all_of(getattr(client, method)(job_id, after=20)) == [line for _, line in log[20:]]
+    assert now() - began < 5
     assert len(asked(service, "logs")) <= 18
 
 
-async def test_no_log_is_asked_for_while_the_gate_is_closed(
+async def test_no_log_is_requested_while_the_gate_is_closed(
     service: Simulator, client: FineTuneClient
 ) -> None:
     job_id = service.add_job(SHORT)
@@ -203,33 +195,90 @@ async def test_no_log_is_asked_for_while_the_gate_is_closed(
 
     during = [at for at in asked(service, "logs") if closed < at < closed + 100]
     assert len(during) <= 2
-    assert len(rest) + 1 == len(written(service, job_id))
+    assert len(rest) + 1 == len(service.log_lines(job_id))
+
+
+async def test_a_progress_line_that_is_rewritten_repeats_no_other_line() -> None:
+    def lines_at(seconds: float) -> list[str]:
+        step = f"step {int(min(seconds, 290) / 10)}/29: loss 1.5"
+        return [*(f"line {n}" for n in range(200)), step, *(["done", COMPLETE] if seconds > 295 else [])]
+
+    async with Scripted() as service, service.client() as client:
+        service.lines_at = lines_at
+        lines = await all_of(client.follow_logs(service.add_job(SHORT), poll=STEADY))
+
+        assert [line for line in lines if not line.startswith("step")] == [
+            line for line in lines_at(300) if not line.startswith("step")
+        ]
+        assert len(lines) == len(set(lines)) >= 225
+        assert len(asked(service, "logs")) <= 36
+
+
+async def test_pages_over_8_megabytes_are_read_in_parts(service: Simulator, client: FineTuneClient) -> None:
+    log = [(0, f"{n} ".ljust(16_000, "=")) for n in range(700)] + [(0, METRIC), (0, "end")]
+    job_id = service.add_job([(0, "SUCCEEDED")], log=log)
+
+    assert await all_of(client.iter_logs(job_id)) == [line for _, line in log]
+    assert await all_of(client.follow_logs(job_id)) == [line for _, line in log]
+    assert [metric.loss async for metric in client.metrics(job_id)] == [1.25]
+    assert len(asked(service, "logs")) <= 24
+
+
+async def test_a_line_over_8_megabytes_is_an_error_that_says_so(
+    service: Simulator, client: FineTuneClient
+) -> None:
+    job_id = service.add_job([(0, "SUCCEEDED")], log=[(0, "begun"), (0, "=" * 9_000_000)])
+    for lines in (client.iter_logs(job_id), client.follow_logs(job_id)):
+        with pytest.raises(APIResponseValidationError, match="larger than"):
+            await all_of(lines)
+    assert len(asked(service, "logs")) <= 20
+
+
+@pytest.mark.parametrize("ahead", [0, 1])
+async def test_a_log_that_grows_after_the_end_of_its_job_is_read_with_pauses_up_to_the_deadline(
+    ahead: int,
+) -> None:
+    written: list[str] = []
+
+    def lines_at(_: float) -> list[str]:
+        written.append(f"line {len(written)}")
+        return written
+
+    lines: list[str] = []
+    async with Scripted() as service, service.client() as client:
+        service.lines_at, service.ahead = lines_at, ahead
+        job_id = service.add_job([(0, "SUCCEEDED")])
+        assert ahead or len(await all_of(client.iter_logs(job_id))) <= 2
+        began = now()
+        with pytest.raises(WaitTimeoutError, match="not read to its end") as caught:
+            async for line in client.follow_logs(job_id, timeout=100):
+                lines.append(line)
+
+        assert 100 <= now() - began < 103
+        assert len(asked(service, "logs")) <= 55
+        assert lines == written
+        assert caught.value.state is not None
+        assert caught.value.state.log_offset == len(lines)
+        assert caught.value.elapsed >= 100
 
 
 # --- what ends it badly -----------------------------------------------------------------------------------
 
 
-class Broken(Simulator):
-    """Answers about a job, and not about its log."""
-
-    fault = Fault.error(404, "NotFound", "Request path not found.")
-
-    def _log(self, job: SimulatedJob, asked: Mapping[str, str], now: float) -> Fault:
-        return self.fault
-
-
-async def test_a_begun_job_without_log_is_told() -> None:
-    async with Broken() as service, service.client() as client:
+async def test_a_started_job_without_a_log_is_an_error(client: FineTuneClient) -> None:
+    async with Scripted() as service, service.client() as other:
         with pytest.raises(NotFoundError, match="Request path not found"):
-            await all_of(client.follow_logs(service.add_job(SHORT)))
+            await all_of(other.follow_logs(service.add_job(SHORT)))
+    with pytest.raises(NotFoundError):
+        await all_of(client.follow_logs("ft-nowhere"))
 
 
 async def test_a_log_may_come_late() -> None:
-    async with Broken() as service, service.client() as client:
+    async with Scripted() as service, service.client() as client:
         job_id = service.add_job(((0, "QUEUING"), (600, "RUNNING"), (900, "SUCCEEDED")))
 
         def mend() -> None:
-            service.fault = Fault.json({"output": {"logs": [COMPLETE]}})
+            service.lines_at = lambda _: [COMPLETE]
 
         asyncio.get_running_loop().call_later(595, mend)
 
@@ -237,28 +286,13 @@ async def test_a_log_may_come_late() -> None:
 
 
 async def test_a_log_that_fails_for_too_long_is_an_outage() -> None:
-    async with Broken() as service, service.client() as client:
+    async with Scripted() as service, service.client() as client:
         service.fault = Fault.error(500, "InternalError")
+        job_id = service.add_job(((0, "RUNNING"), (9000, "SUCCEEDED")))
         with pytest.raises(OutageError) as caught:
-            await all_of(client.follow_logs(service.add_job(((0, "RUNNING"), (9000, "SUCCEEDED")))))
+            await all_of(client.follow_logs(job_id))
 
     assert caught.value.last_job is not None
-
-
-async def test_no_such_job(client: FineTuneClient) -> None:
-    with pytest.raises(NotFoundError):
-        await all_of(client.follow_logs("ft-nowhere"))
-
-
-async def test_the_deadline(service: Simulator, client: FineTuneClient) -> None:
-    lines: list[str] = []
-    job_id = service.add_job(SHORT)
-    with pytest.raises(WaitTimeoutError) as caught:
-        async for line in client.follow_logs(job_id, timeout=100):
-            lines.append(line)
-
-    assert lines == written(service, job_id)[: len(lines)]
-    assert len(lines) >= 3
     assert caught.value.job_id == job_id
 
 
@@ -269,6 +303,7 @@ async def test_a_later_run_goes_on_from_the_state_of_an_error(service: Simulator
         with pytest.raises(WaitTimeoutError) as caught:
             async for line in client.follow_logs(job_id, timeout=100):
                 lines.append(line)
+    assert caught.value.job_id == job_id
     assert caught.value.state is not None
     state = attrs.evolve(WatchState.from_json(caught.value.state.to_json()), deadline=None)
     assert state.log_offset == len(lines) > 300
@@ -288,23 +323,15 @@ async def test_the_deadline_cuts_a_request(service: Simulator, client: FineTuneC
     assert now() - began < 8
 
 
-async def test_closing_the_client(service: Simulator, client: FineTuneClient) -> None:
-    job_id = service.add_job(SHORT)
-    asyncio.get_running_loop().call_later(50, lambda: closing.append(asyncio.create_task(client.close())))
-    closing: list[asyncio.Task[None]] = []
-    with pytest.raises(ClientClosedError):
-        await all_of(client.follow_logs(job_id))
-    await asyncio.gather(*closing)
-
-
 @pytest.mark.parametrize("after", [-1, 1.5, True, "3"])
-async def test_bad_input_is_told_before_any_request(
-    service: Simulator, client: FineTuneClient, after: object
+async def test_bad_input_is_refused_before_any_request(
+    service: Simulator, client: FineTuneClient, after: Any
 ) -> None:
-    with pytest.raises(ConfigurationError):
-        client.follow_logs("ft-1", after=after)  # type: ignore[arg-type]
-    with pytest.raises(ConfigurationError):
-        client.stream_events("ft/1")
+    for call in (client.follow_logs, client.stream_events, client.iter_logs):
+        with pytest.raises(ConfigurationError):
+            call("ft-1", after=after)
+        with pytest.raises(ConfigurationError):
+            call("ft/1")
     with pytest.raises(ConfigurationError):
         await client.logs("ft-1", lines=1001)
     with pytest.raises(ConfigurationError):
@@ -322,18 +349,15 @@ async def test_a_stream_is_the_log_however_long_it_lasts(seconds: float | None, 
         job_id = service.add_job(SHORT)
         await asyncio.sleep(late)
 
-        lines = await all_of(client.stream_events(job_id))
-
-        assert lines == written(service, job_id)
+        assert await all_of(client.stream_events(job_id)) == service.log_lines(job_id)
         assert len(asked(service, "stream")) == 1
 
 
 async def test_a_stream_brings_lines_as_they_are_written(
     service: Simulator, client: FineTuneClient
 ) -> None:
-    job_id = service.add_job(
-        ((0, "RUNNING"), (930, "SUCCEEDED")), log=[(n * 31.7, f"line {n}") for n in range(30)]
-    )
+    log = [(n * 31.7, f"line {n}") for n in range(30)]
+    job_id = service.add_job(((0, "RUNNING"), (930, "SUCCEEDED")), log=log)
     began = now()
     delays: list[float] = []
     async for line in client.stream_events(job_id):
@@ -344,11 +368,12 @@ async def test_a_stream_brings_lines_as_they_are_written(
     assert len(asked(service, "logs")) <= 8
 
 
-class Odd(Simulator):
-    """A stream of given pieces, that then ends, hangs or says an error."""
+class Streaming(Scripted):
+    """A stream of given pieces, that then ends or hangs; the log is that of the job."""
 
     pieces: tuple[bytes, ...] = ()
     hangs = False
+    _log = Simulator._log
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
@@ -363,13 +388,14 @@ class Odd(Simulator):
 LOG = [(float(n), line) for n, line in enumerate(["a", "b", " up", "c", " up", "d", " up", "e"])]
 
 
+@pytest.mark.parametrize("blank", [b"", b" "], ids=["data:line", "data: line"])
 @pytest.mark.parametrize("hangs", [False, True])
 @pytest.mark.parametrize(
     "pieces",
     [
         (),
         (b"data:c\n\ndata: up\n\n",),
-        (b"data:d\n\n", b"data: up\n\n", b"data:e\n\n"),
+        (b"data: up\n\n", b"data:d\n\n", b"data: up\n\n", b"data:e\n\n"),
         (b"data:a\ndata:b\ndata: up\ndata:c\nda", b"ta: up\r\ndata:d\n"),
         (b"event:error\nstatus:500\ndata:{}\n\ndata:c\n\n",),
         (b"\xff\xfe\n\n:\n\nid:1\n",),
@@ -377,10 +403,11 @@ LOG = [(float(n), line) for n, line in enumerate(["a", "b", " up", "c", " up", "
     ],
 )
 async def test_whatever_a_stream_brings_no_line_is_lost_or_comes_twice(
-    pieces: tuple[bytes, ...], hangs: bool
+    pieces: tuple[bytes, ...], hangs: bool, blank: bytes
 ) -> None:
-    async with Odd() as service, service.client() as client:
-        service.pieces, service.hangs = pieces, hangs
+    async with Streaming() as service, service.client() as client:
+        service.pieces = tuple(piece.replace(b"ta:", b"ta:" + blank) for piece in pieces)
+        service.hangs = hangs
         job_id = service.add_job(((0, "RUNNING"), (200, "SUCCEEDED")), log=LOG)
         await asyncio.sleep(3.5)
 
@@ -389,10 +416,12 @@ async def test_whatever_a_stream_brings_no_line_is_lost_or_comes_twice(
     assert sorted(line for line in lines if "##" not in line) == sorted(line for _, line in LOG)
 
 
-async def test_a_line_that_is_written_again_keeps_its_place_in_the_stream() -> None:
+@pytest.mark.parametrize("blank", ["", " "], ids=["data:line", "data: line"])
+async def test_a_line_that_is_written_again_keeps_its_place_in_the_stream(blank: str) -> None:
     log = [(0, "a"), (0, " up"), (3600, "b"), (3600, " up"), (3600, "c"), (3600, "a")]
-    async with Odd() as service, service.client() as client:
-        service.pieces = (b"data: up\n\ndata:b\n\n", b"data: up\n\ndata:c\n\ndata:a\n\n")
+    streamed = [" up", "b", " up", "c", "a"]
+    async with Streaming() as service, service.client() as client:
+        service.pieces = tuple(f"data:{blank}{line}\n\n".encode() for line in streamed)
         service.hangs = True
         async with aclosing(client.stream_events(service.add_job([(0, "RUNNING")], log=log))) as lines:
             got = [await anext(lines) for _ in log]
@@ -404,7 +433,7 @@ async def test_a_line_that_is_written_again_keeps_its_place_in_the_stream() -> N
 @pytest.mark.parametrize(
     "fault", [Fault.error(404, "NotFound"), Fault.json({"output": {}}), Fault.html(502), Fault.reset()]
 )
-async def test_without_a_stream_there_is_the_log(fault: Fault) -> None:
+async def test_without_a_stream_the_log_is_read(fault: Fault) -> None:
     class Without(Simulator):
         async def _stream(self, request: web.Request) -> web.StreamResponse:
             self.fail_next(fault)
@@ -413,41 +442,34 @@ async def test_without_a_stream_there_is_the_log(fault: Fault) -> None:
     async with Without() as service, service.client() as client:
         job_id = service.add_job(SHORT, log=[(n * 3.0, f"line {n}") for n in range(90)])
 
-        assert await all_of(client.stream_events(job_id)) == written(service, job_id)
+        assert await all_of(client.stream_events(job_id)) == service.log_lines(job_id)
 
 
-async def test_a_silent_stream_is_given_up_for_pages() -> None:
-    async with Odd() as service, service.client() as client:
+async def test_a_silent_stream_ends_after_a_minute_or_with_the_wait_or_the_client() -> None:
+    async with Streaming() as service, service.client() as client:
         service.hangs = True
         job_id = service.add_job(((0, "RUNNING"), (4000, "SUCCEEDED")), log=[(0, "a"), (100, "b")])
         async with aclosing(client.stream_events(job_id)) as lines:
-            assert await anext(lines) == "a"
-            assert await anext(lines) == "b"
-
+            assert [await anext(lines), await anext(lines)] == ["a", "b"]
         assert now() < 200
 
-
-async def test_a_stream_ends_with_the_wait(service: Simulator) -> None:
-    async with Odd() as service, service.client() as client:
-        service.hangs = True
         began = now()
-        with pytest.raises(WaitTimeoutError):
-            await all_of(client.stream_events(service.add_job(SHORT), timeout=20))
+        with pytest.raises(WaitTimeoutError) as caught:
+            await all_of(client.stream_events(job_id, after=7, timeout=20))
         assert now() - began < 21
+        assert caught.value.state is not None
+        assert caught.value.state.log_offset == 7
 
-
-async def test_closing_the_client_ends_a_silent_stream(service: Simulator) -> None:
-    async with Odd() as service, service.client() as client:
-        service.hangs = True
-        job_id = service.add_job(SHORT)
-        closing: list[asyncio.Task[None]] = []
+        began, closing = now(), list[asyncio.Task[None]]()
         asyncio.get_running_loop().call_later(
             20, lambda: closing.append(asyncio.create_task(client.close()))
         )
-        with pytest.raises(ClientClosedError):
-            await all_of(client.stream_events(job_id))
+        outcomes = await asyncio.gather(
+            all_of(client.stream_events(job_id)), all_of(client.follow_logs(job_id)), return_exceptions=True
+        )
         await asyncio.gather(*closing)
-        assert now() < 22
+        assert [type(outcome) for outcome in outcomes] == [ClientClosedError] * 2
+        assert now() - began < 22
 
 
 async def test_streams_leave_connections_for_requests(service: Simulator, client: FineTuneClient) -> None:
@@ -455,11 +477,23 @@ async def test_streams_leave_connections_for_requests(service: Simulator, client
 
     logs = await asyncio.gather(*(all_of(client.stream_events(job_id)) for job_id in jobs))
 
-    assert logs == [written(service, job_id) for job_id in jobs]
+    assert logs == [service.log_lines(job_id) for job_id in jobs]
     assert len(asked(service, "stream")) == 50
 
 
-# --- figures and failures ---------------------------------------------------------------------------------
+async def test_a_stream_leaves_out_what_an_earlier_run_has_seen(
+    service: Simulator, client: FineTuneClient
+) -> None:
+    log = [(n, f"line {n}") for n in range(6)]
+    job_id = service.add_job([(0, "RUNNING"), (10, "SUCCEEDED")], log=log)
+    await asyncio.sleep(3)
+    async with client.waiting(job_id) as waiting:
+        kept = attrs.evolve(waiting.state, log_offset=2)
+    for lines in (client.stream_events(kept), client.stream_events(job_id, after=2)):
+        assert await all_of(lines) == [f"line {n}" for n in range(2, 6)]
+
+
+# --- metrics and failures ---------------------------------------------------------------------------------
 
 
 async def test_metrics_so_far_and_as_they_come(service: Simulator, client: FineTuneClient) -> None:
@@ -504,10 +538,17 @@ async def test_a_failure_that_says_why_needs_no_log(service: Simulator, client: 
 
 
 @pytest.mark.parametrize(
-    "fault", [Fault.error(500, "InternalError"), Fault.stall(), Fault.raw(b"{"), Fault.reset()]
+    "fault",
+    [
+        Fault.error(500, "InternalError"),
+        Fault.stall(),
+        Fault.raw(b"{"),
+        Fault.reset(),
+        Fault.json({"output": {"logs": ["line"] * 1000}}),  # perhaps not the last lines
+    ],
 )
 async def test_a_failing_log_hides_no_failure(fault: Fault) -> None:
-    async with Broken() as service, service.client() as client:
+    async with Scripted() as service, service.client() as client:
         service.fault = fault
         began = now()
         with pytest.raises(JobFailedError) as caught:
@@ -515,58 +556,3 @@ async def test_a_failing_log_hides_no_failure(fault: Fault) -> None:
 
     assert caught.value.log_lines == ()
     assert now() - began < 12
-
-
-async def test_lines_that_may_not_be_the_last_ones_are_not_taken_for_them() -> None:
-    async with Broken() as service, service.client() as client:
-        service.fault = Fault.json({"output": {"logs": ["line"] * 1000}})
-        with pytest.raises(JobFailedError) as caught:
-            await client.wait_for_success(service.add_job([(0, "FAILED")]))
-
-    assert caught.value.log_lines == ()
-
-
-# --- the simulator ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "query", ["offset=-1", "line=0", "line=1001", "offset=x"], ids=lambda query: query.replace("=", " ")
-)
-async def test_the_simulator_refuses_what_the_service_would(service: Simulator, query: str) -> None:
-    job_id = service.add_job()
-    async with (
-        aiohttp.ClientSession(headers={"Authorization": f"Bearer {KEY}"}) as session,
-        session.get(f"{service.base_url}/fine-tunes/{job_id}/logs?{query}") as answer,
-    ):
-        assert answer.status == 400
-
-
-async def test_a_stream_of_no_job_is_not_there(service: Simulator) -> None:
-    async with (
-        aiohttp.ClientSession(headers={"Authorization": f"Bearer {KEY}"}) as session,
-        session.get(f"{service.base_url}/fine-tunes/ft-nowhere/stream") as answer,
-    ):
-        assert answer.status == 404
-
-
-async def test_offsets_of_the_simulator_as_documented(service: Simulator, client: FineTuneClient) -> None:
-    job_id = service.add_job([(0, "SUCCEEDED")], log=[(0, f"line {n}") for n in range(20)])
-
-    page = await client.logs(job_id, offset=10, lines=5)
-
-    assert page.lines == tuple(f"line {n}" for n in range(10, 15))
-    assert page.total == 20
-
-
-async def test_a_stream_leaves_out_what_an_earlier_run_has_seen(service: Simulator) -> None:
-    log = [(n, f"line {n}") for n in range(6)]
-    job_id = service.add_job([(0, "RUNNING"), (10, "SUCCEEDED")], log=log)
-    async with service.client() as client:
-        await asyncio.sleep(3)
-        async with client.waiting(job_id) as waiting:
-            kept = attrs.evolve(waiting.state, log_offset=2)
-        for seen in (
-            [line async for line in client.stream_events(kept)],
-            [line async for line in client.stream_events(job_id, after=2)],
-        ):
-            assert seen == [f"line {n}" for n in range(2, 6)]

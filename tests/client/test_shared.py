@@ -201,7 +201,7 @@ async def test_an_error_inside_goes_out_and_closes_it() -> None:
 async def test_it_is_entered_once() -> None:
     sharing = shared_client(KEY)
     async with sharing:
-        with pytest.raises(ConfigurationError, match="enter it once"):
+        with pytest.raises(ConfigurationError, match="anew for each async with"):
             await sharing.__aenter__()
 
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import pytest
 
 from dashscope_ft_async import APIResponseValidationError, FineTuneJob, JobStatus, PollPolicy
-from dashscope_ft_async._api.wire import Row, ScannedPage
+from dashscope_ft_async._api.wire import ScannedPage
 from dashscope_ft_async.models.limits import OWN_GET_UNPROVEN
-from tests.support.scheduler_world import World, ends_at, job, page_of, truthful
+from tests.support.scheduler_world import FakeRow, World, ends_at, job, page_of, truthful
 
 pytestmark = pytest.mark.looptime(start=1000)
 
@@ -74,7 +74,7 @@ async def test_a_row_of_an_ended_job_that_cannot_be_read_is_no_contradiction() -
 
     def listing(number: int, now: float) -> ScannedPage:
         rows = page_of([job(job_id) for job_id in IDS[1:]], number, 100).rows
-        return ScannedPage(100, len(IDS), (Row({"job_id": IDS[0]}, unreadable), *rows))
+        return ScannedPage(100, len(IDS), (FakeRow({"job_id": IDS[0]}, unreadable), *rows))
 
     world = World(
         lambda job_id, number, now: job(

@@ -22,10 +22,20 @@ from dashscope_ft_async import (
     RateLimitError,
     WaitTimeoutError,
 )
-from dashscope_ft_async._api.wire import Row, ScannedPage
+from dashscope_ft_async._api.wire import ScannedPage
 from dashscope_ft_async._engine.scheduler import Coalesce
 from dashscope_ft_async.policy import WaitState
-from tests.support.scheduler_world import Answer, World, changes, ends_at, job, outcomes, page_of, truthful
+from tests.support.scheduler_world import (
+    Answer,
+    FakeRow,
+    World,
+    changes,
+    ends_at,
+    job,
+    outcomes,
+    page_of,
+    truthful,
+)
 
 pytestmark = pytest.mark.looptime(start=1000)
 
@@ -165,9 +175,9 @@ async def test_an_unchanged_page_structures_nothing() -> None:
     def listing(number: int, now: float) -> ScannedPage:
         def read(raw: object) -> object:
             structured.append(str(raw))
-            return job(str(raw["job_id"]))  # type: ignore[index]
+            return job(str(raw["job_id"]))
 
-        rows = tuple(Row({"job_id": job_id, "status": "RUNNING"}, read) for job_id in IDS)  # type: ignore[arg-type]
+        rows = tuple(FakeRow({"job_id": job_id, "status": "RUNNING"}, read) for job_id in IDS)
         return ScannedPage(100, len(IDS), rows)
 
     world = World(running, poll=EVERY_2_S, listing=listing)
@@ -226,7 +236,7 @@ async def test_a_row_that_cannot_be_read_gets_a_poll_of_its_own() -> None:
         def unreadable(raw: object) -> object:
             raise APIResponseValidationError("required field missing @ $.output.status")
 
-        return ScannedPage(100, 50, (Row({"job_id": IDS[0]}, unreadable), *good))  # type: ignore[arg-type]
+        return ScannedPage(100, 50, (FakeRow({"job_id": IDS[0]}, unreadable), *good))
 
     world = World(ends_at(9), poll=EVERY_2_S, listing=listing)
 
@@ -347,6 +357,16 @@ async def test_jobs_that_their_gets_call_running_are_waited_for_and_the_list_is_
     assert world.scheduler.stats().list_state == "given up"
 
 
+async def test_ends_that_await_their_confirmation_are_answered_once_the_list_is_proven() -> None:
+    ended = [job(job_id, JobStatus.SUCCEEDED) for job_id in IDS]
+    world = World(ends_at(0), latency=0.5, listing=lambda number, now: page_of(ended, number, 100))
+
+    found = await outcomes([world.enter(job_id).ended for job_id in IDS])
+
+    assert {getattr(each, "status", None) for each in found} == {JobStatus.SUCCEEDED}
+    assert len(world.asked) < 20
+
+
 async def proven(world: World, job_ids: list[str]) -> None:
     """Let these jobs, which a page shows as ended, prove the list."""
     await outcomes([world.enter(job_id).ended for job_id in job_ids])
@@ -429,7 +449,7 @@ async def test_confirmations_go_before_polls() -> None:
         statuses = [JobStatus.SUCCEEDED if job_id in ended_ids else JobStatus.RUNNING for job_id in ids]
         return page_of([job(*each) for each in zip(ids, statuses, strict=True)], number, 100)
 
-    world = World(ends_at(0), latency=0.1, width=1, listing=listing)
+    world = World(ends_at(0), latency=0.1, width=1, listing=listing, coalesce="confirm")
     unlisted = [world.enter(f"unlisted-{n}") for n in range(5)]
     waits = [world.enter(job_id) for job_id in ids]
 
@@ -584,8 +604,8 @@ async def test_an_ended_job_is_read_on_the_pages_once_and_still_held_against_the
             read.append(str(raw["job_id"]))
             return job(str(raw["job_id"]), JobStatus(str(raw["status"])))
 
-        rows = [Row({"job_id": IDS[0], "status": word}, structured)]
-        rows += [Row({"job_id": job_id, "status": "RUNNING"}, structured) for job_id in IDS[1:]]
+        rows = [FakeRow({"job_id": IDS[0], "status": word}, structured)]
+        rows += [FakeRow({"job_id": job_id, "status": "RUNNING"}, structured) for job_id in IDS[1:]]
         return ScannedPage(100, len(IDS), tuple(rows))
 
     def script(job_id: str, number: int, now: float) -> Answer:

@@ -47,7 +47,8 @@ class Scene:
         return len(self.server.heads) >= requests
 
     def asleep(self) -> bool:
-        return self.polling() and "polls=0" in repr(self.client) and "wakes=in" in repr(self.client)
+        stats = self.client.stats()
+        return self.polling() and stats.waits > 0 and stats.in_flight == stats.queued == 0
 
     async def callback(self, _: FineTuneJob) -> None:
         self.in_callback = True
@@ -77,7 +78,7 @@ def wait(scene: Scene) -> list[Coroutine[Any, Any, Any]]:
 
 
 POINTS = {
-    "connecting": Point((), wait, lambda scene: "polls=1" in repr(scene.client)),
+    "connecting": Point((), wait, lambda scene: scene.client.stats().in_flight == 1),
     "waiting for headers": Point((then_silent(),), wait, Scene.polling),
     "in the headers": Point((then_silent(b"HTTP/1.1 200 OK\r\nCont"),), wait, Scene.polling),
     "reading the body": Point((then_silent(head(length=99) + b"{"),), wait, Scene.polling),

@@ -12,15 +12,16 @@ from typing import Any, TypeAlias, cast
 from urllib.parse import parse_qs, urlsplit
 
 from dashscope_ft_async import FineTuneJob, JobStatus, PollPolicy, RetryPolicy, WatchState
-from dashscope_ft_async._api.calls import Call
+from dashscope_ft_async._api.calls import Call, list_page
 from dashscope_ft_async._api.events import EventStream
 from dashscope_ft_async._api.gate import Gate
 from dashscope_ft_async._api.runner import Runner
-from dashscope_ft_async._api.wire import Row, ScannedPage
+from dashscope_ft_async._api.wire import Response, Row, ScannedPage
 from dashscope_ft_async._engine.scheduler import Coalesce, Scheduler
 from dashscope_ft_async._engine.wait import Wait
-from dashscope_ft_async.errors import APIError
+from dashscope_ft_async.errors import APIError, APITimeoutError
 from dashscope_ft_async.hooks import Hook
+from dashscope_ft_async.models.limits import PAGE_TIMEOUT
 from dashscope_ft_async.policy import WaitPolicy, WaitState
 
 Answer: TypeAlias = FineTuneJob | Exception
@@ -45,6 +46,19 @@ def saved(job_id: str, state: WaitState, last_job: FineTuneJob | None) -> WatchS
         started=datetime.now(UTC),
         last_status=None if last_job is None else last_job.raw_status,
     )
+
+
+class FakeRow(Row):
+    """A row that is read by a function of the test."""
+
+    def __init__(self, raw: Mapping[str, object], read: Callable[[Any], object]) -> None:
+        super().__init__(dict(raw), (Response(200, {}, b""), None))
+        self._values, self._read = raw, read
+
+    def job(self) -> FineTuneJob:
+        found = self._read(self._values)
+        assert isinstance(found, FineTuneJob)
+        return found
 
 
 class FakeRunner:
@@ -78,6 +92,16 @@ class FakeRunner:
         if isinstance(outcome, APIError):
             raise outcome
         return outcome
+
+    async def list_page(self, page_no: int, page_size: int) -> ScannedPage:
+        try:
+            async with asyncio.timeout(PAGE_TIMEOUT):
+                page: ScannedPage = await self.attempt(list_page(page_no, page_size))
+                return page
+        except APIError:
+            raise
+        except TimeoutError as slow:
+            raise APITimeoutError("slow") from slow
 
 
 class World:
@@ -225,7 +249,7 @@ def page_of(jobs: Sequence[FineTuneJob], number: int, size: int) -> ScannedPage:
         return by_id[str(raw["job_id"])]
 
     rows = [
-        Row({"job_id": each.job_id, "status": each.raw_status, "usage": each.usage}, read)
+        FakeRow({"job_id": each.job_id, "status": each.raw_status, "usage": each.usage}, read)
         for each in jobs[(number - 1) * size : number * size]
     ]
     return ScannedPage(size, len(jobs), tuple(rows))

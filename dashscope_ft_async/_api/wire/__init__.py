@@ -1,36 +1,43 @@
-"""Pure: requests to build, what the bytes of an answer mean. The only door to cattrs and orjson.
+"""Build requests and decode responses: bytes to values and back, without I/O.
 
-Facts of the service: the pages "Query a fine-tuning job" and "List fine-tuning jobs"
+Sources: the pages "Query a fine-tuning job" and "List fine-tuning jobs"
 (https://www.alibabacloud.com/help/en/model-studio/get-fine-tuning-job-api).
 """
 
-from dashscope_ft_async._api.wire.actions import (
-    cancel_request,
-    create_request,
-    decode_created,
-    decode_done,
-    delete_request,
-)
-from dashscope_ft_async._api.wire.answers import decode_job, decode_page, scan_page
-from dashscope_ft_async._api.wire.body import BODY_LIMIT, inflate, too_large
 from dashscope_ft_async._api.wire.checkpoints import (
-    checkpoint_of,
-    checkpoints_request,
     decode_checkpoints,
     decode_exported,
     decode_validation_page,
     decode_validation_results,
+)
+from dashscope_ft_async._api.wire.compression import BODY_LIMIT, inflate, too_large
+from dashscope_ft_async._api.wire.envelope import endpoint_error
+from dashscope_ft_async._api.wire.jobs import (
+    Row,
+    ScannedPage,
+    decode_action,
+    decode_created,
+    decode_job,
+    decode_page,
+    scan_page,
+)
+from dashscope_ft_async._api.wire.logs import Event, EventParser, decode_logs
+from dashscope_ft_async._api.wire.messages import HEADERS_READ, Request, Response
+from dashscope_ft_async._api.wire.requests import (
+    cancel_request,
+    checkpoint_name,
+    checkpoints_request,
+    create_request,
+    delete_request,
     export_request,
+    job_id_of,
+    job_request,
+    logs_request,
+    page_request,
+    stream_request,
     validation_details_request,
     validation_results_request,
 )
-from dashscope_ft_async._api.wire.envelope import endpoint_error
-from dashscope_ft_async._api.wire.events import Event, EventParser
-from dashscope_ft_async._api.wire.logs import decode_logs, logs_request, stream_request
-from dashscope_ft_async._api.wire.messages import HEADERS_READ, Request, Response
-from dashscope_ft_async._api.wire.metrics import metric_of
-from dashscope_ft_async._api.wire.pages import Row, ScannedPage
-from dashscope_ft_async._api.wire.requests import job_id_of, job_request, page_request
 
 __all__ = [
     "BODY_LIMIT",
@@ -42,12 +49,12 @@ __all__ = [
     "Row",
     "ScannedPage",
     "cancel_request",
-    "checkpoint_of",
+    "checkpoint_name",
     "checkpoints_request",
     "create_request",
+    "decode_action",
     "decode_checkpoints",
     "decode_created",
-    "decode_done",
     "decode_exported",
     "decode_job",
     "decode_logs",
@@ -61,7 +68,6 @@ __all__ = [
     "job_id_of",
     "job_request",
     "logs_request",
-    "metric_of",
     "page_request",
     "scan_page",
     "stream_request",

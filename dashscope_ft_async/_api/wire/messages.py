@@ -1,4 +1,4 @@
-"""What goes out and what comes back, as plain data."""
+"""HTTP requests and responses as plain data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import attrs
 
 @attrs.frozen
 class Request:
-    """What to send: a path below the base URL, percent-encoded and with its query."""
+    """A request: its path below the base URL is percent-encoded and includes the query."""
 
     method: str
     path: str
@@ -19,31 +19,35 @@ class Request:
 
     @property
     def template(self) -> str:
-        """The path without query and with names for ids, so that there are few of them."""
-        below = self.path.partition("?")[0].split("/")
-        for place, name in ((2, "{job_id}"), (4, "{id}")):
-            if len(below) > place:
-                below[place] = name
-        return "/".join(below)
+        """The path without its query and with placeholders for ids, for logs and metrics."""
+        segments = self._segments
+        for position, name in ((2, "{job_id}"), (4, "{id}")):
+            if len(segments) > position:
+                segments[position] = name
+        return "/".join(segments)
 
     @property
     def job_id(self) -> str | None:
-        """The job it is about."""
-        below = self.path.partition("?")[0].split("/")
-        return unquote(below[2]) if len(below) > 2 else None
+        """The job id in the path, if there is one."""
+        segments = self._segments
+        return unquote(segments[2]) if len(segments) > 2 else None
+
+    @property
+    def _segments(self) -> list[str]:
+        return self.path.partition("?")[0].split("/")
 
 
 HEADERS_READ = ("content-type", "date", "retry-after", "retry-after-ms", "x-request-id")
-"""The headers that decoding looks at; a response need not hold others."""
+"""The response headers that the decoders read. A `Response` needs no others."""
 
 
 @attrs.frozen
 class Response:
-    """What came back, as plain data. Header names are lower-case."""
+    """A complete response. Header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     received_at: float = 0.0
-    """Wall clock when it came, seconds since the epoch: what a Retry-After date is compared with
-    when the answer has no Date of its own."""
+    """When it arrived, in seconds since the epoch. A Retry-After date is compared with this time if the
+    response has no Date header."""

@@ -1,28 +1,210 @@
-"""JSON to models, by cattrs. The world is open: what is unknown or unreadable goes to `extra`."""
+"""Read JSON objects as models, with cattrs.
+
+A model never fails because of a field that it can do without: fields that it does not name, and values that
+cannot be read without guessing, are kept in its `extra`.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from functools import lru_cache
+from typing import Any, TypeAlias, TypeVar, cast, get_type_hints
 
 import attrs
+import orjson
 
-from dashscope_ft_async.models import FineTuneJob, JobPage, JobStatus
+from dashscope_ft_async._api.wire.envelope import Json, check_depth, malformed
+from dashscope_ft_async._api.wire.messages import Response
+from dashscope_ft_async.models import CheckpointStatus, JobStatus
+from dashscope_ft_async.models.base import EMPTY_MAPPING
 
-if TYPE_CHECKING:
+_T = TypeVar("_T")
+
+_COMPUTED = frozenset({"raw_status", "extra"})
+
+
+def structure(
+    response: Response, kind: type[_T], raw: object, place: str = "$.output", **computed: object
+) -> _T:
+    """Return the JSON object `raw`, found at `place`, as a model; `computed` are fields that are not read.
+
+    Raises `APIResponseValidationError` if `raw` is no object, is nested too deep, or lacks a field that the
+    model cannot do without.
+    """
+    if not isinstance(raw, dict):
+        raise malformed(response, f"expected an object, found {type(raw).__name__} @ {place}")
+    fields = {**cast("Json", raw)}
+    reader = _READERS.get(kind) or _reader(kind)
+    extra = EMPTY_MAPPING
+    if not reader.names.issuperset(fields):
+        extra = {name: fields.pop(name) for name in [*fields] if name not in reader.names}
+        check_depth(response, extra)
+    computed["extra"] = extra
+    fields.update(computed)
+    try:
+        return cast("_T", reader.read(fields, kind))
+    except (KeyError, TypeError, ValueError):
+        return cast("_T", _read_tolerantly(response, reader, fields, kind, place))
+
+
+def _read_tolerantly(
+    response: Response, reader: _Reader, fields: Json, kind: type[object], place: str
+) -> object:
+    """Read the fields that can be read, and move the others to `extra`."""
+    from cattrs import ClassValidationError, transform_error
+
+    try:
+        return reader.read_and_explain(fields, kind)
+    except ClassValidationError as error:
+        odd = {note.name for _, note in error.group_exceptions()[0]}
+        if odd & reader.required:
+            raise malformed(response, "; ".join(transform_error(error, path=place)[:3])) from None
+    fields["extra"] = {**fields["extra"], **{name: fields.pop(name) for name in odd}}
+    check_depth(response, fields["extra"])
+    return reader.read(fields, kind)
+
+
+@attrs.frozen
+class _Reader:
+    """How to read one model."""
+
+    names: frozenset[str]
+    """Names in a JSON object that the model has fields for."""
+    required: frozenset[str]
+    read: Callable[[Json, Any], object]
+    """Raises the error of the first unreadable field, which does not say which one it is."""
+    read_and_explain: Callable[[Json, Any], object]
+    """Slower; raises `ClassValidationError`, which names all unreadable fields."""
+
+
+_READERS: dict[type[object], _Reader] = {}
+
+
+def _reader(kind: type[object]) -> _Reader:
+    # Imported when first needed: importing cattrs takes longer than importing the rest of this package.
     from cattrs import Converter
+    from cattrs.gen import make_dict_structure_fn, override
 
-Json: TypeAlias = dict[str, Any]
+    fields, types = attrs.fields_dict(cast("Any", kind)), get_type_hints(kind)
+    hooks: Any = {
+        name: override(struct_hook=_HOOKS_BY_NAME.get(name) or _HOOKS_BY_TYPE[types[name]])
+        for name in fields
+    }
+    read, explain = (
+        make_dict_structure_fn(cast("Any", kind), Converter(), _cattrs_detailed_validation=slow, **hooks)
+        for slow in (False, True)
+    )
+    required = {name for name, field in fields.items() if field.default is attrs.NOTHING}
+    reader = _Reader(frozenset(fields) - _COMPUTED, frozenset(required), read, explain)
+    _READERS[kind] = reader
+    return reader
 
-_JOB_FIELDS = frozenset(field.name for field in attrs.fields(FineTuneJob)) - {"extra", "raw_status"}
-JSON_PAGE_FIELDS = frozenset(field.name for field in attrs.fields(JobPage)) - {"extra"}
-# Other names that official pages, SDKs or recorded answers use for a field, read when it is absent.
-_ALIASES = {"jobs_name": "job_name", "task_status": "status", "gmt_create": "create_time"}
 
-_STATUS_WORDS = {status.value: status for status in JobStatus if status is not JobStatus.UNRECOGNIZED} | {
+# --- one hook for each type, in place of cattrs' own, which convert silently: int(3.9) is 3 ------------
+
+_LONGEST_SHARED = 64  # characters; the cache below then holds about 1 MB at most
+
+
+@lru_cache(maxsize=4096)
+def _shared(text: str) -> str:
+    """Return the equal text seen before, if there is one: thousands of jobs name few models and users."""
+    return text
+
+
+@lru_cache(maxsize=1024)
+def _shared_tuple(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return texts
+
+
+def _as_is(value: Any, _: object) -> Any:
+    return _shared(value) if type(value) is str and len(value) <= _LONGEST_SHARED else value
+
+
+def _required_text(value: Any, _: object) -> str:
+    if isinstance(value, str) and value.strip():
+        return value
+    raise TypeError(value)
+
+
+def _unique_text(value: Any, _: object) -> str | None:
+    if isinstance(value, str):
+        return value or None
+    if value is None:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise TypeError(value)
+
+
+def _optional_text(value: Any, kind: object) -> str | None:
+    if isinstance(value, str) and 0 < len(value) <= _LONGEST_SHARED:
+        return _shared(value)
+    return _unique_text(value, kind)
+
+
+def _optional_int(value: Any, _: object = None) -> int | None:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and len(value) <= 20 and "_" not in value and value.isascii():
+        return int(value)
+    raise TypeError(value)
+
+
+def _optional_float(value: Any, _: object) -> float | None:
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+        return value
+    raise TypeError(value)
+
+
+def _optional_time(value: Any, _: object) -> datetime | None:
+    if value is None or value == "":
+        return None
+    # Only a date, a blank or T, and a time: fromisoformat would read a number of seconds as a date.
+    if isinstance(value, str):
+        text = value.strip()
+        if len(text) > 15 and text[4] == text[7] == "-" and text[10] in "T ":
+            return datetime.fromisoformat(text)
+    raise TypeError(value)
+
+
+# Any and __class__ below, since this is a hot path and `cast` is a call.
+
+
+def _texts(value: Any, kind: object) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if value.__class__ is not list:
+        raise TypeError(value)
+    texts = tuple([_required_text(item, kind) for item in value])
+    # Most jobs have one file, and jobs of one series have the same.
+    return _shared_tuple(texts) if len(texts) == 1 and len(texts[0]) <= _LONGEST_SHARED else texts
+
+
+def _mapping(value: Any, _: object) -> Mapping[str, Any]:
+    if value is None:
+        return EMPTY_MAPPING
+    if value.__class__ is not dict:
+        raise TypeError(value)
+    for name, item in value.items():
+        if item.__class__ is str and len(item) <= _LONGEST_SHARED:
+            value[name] = _shared(item)
+        elif item.__class__ in (dict, list):
+            orjson.dumps(item)  # raises TypeError if it is nested too deep
+    return cast("Json", value) if value else EMPTY_MAPPING
+
+
+def _mappings(value: Any, kind: object) -> tuple[Mapping[str, Any], ...]:
+    if value is None:
+        return ()
+    if value.__class__ is not list or None in value:
+        raise TypeError(value)
+    return tuple([_mapping(item, kind) for item in value])
+
+
+_STATUSES = {status.value: status for status in JobStatus if status is not JobStatus.UNRECOGNIZED} | {
     "SUCCEED": JobStatus.SUCCEEDED,
     "SUCCESSED": JobStatus.SUCCEEDED,
     "SUCCESS": JobStatus.SUCCEEDED,
@@ -32,131 +214,34 @@ _STATUS_WORDS = {status.value: status for status in JobStatus if status is not J
 }
 
 
-def _to_status(value: object, _: object) -> JobStatus:
-    return _STATUS_WORDS.get(_to_text(value, str).strip().upper(), JobStatus.UNRECOGNIZED)
+def _job_status(value: Any, kind: object) -> JobStatus:
+    word = _required_text(value, kind)
+    return _STATUSES.get(word.strip().upper(), JobStatus.UNRECOGNIZED)
 
 
-@lru_cache(maxsize=4096)
-def _one_copy(text: str) -> str:
-    """`text` itself, or the equal one seen before: thousands of snapshots name few models and people."""
-    return text
-
-
-def _to_text(value: object, _: object) -> str:
-    if isinstance(value, str) and value.strip():
-        return _one_copy(value)
-    raise TypeError(value)
-
-
-def _to_optional_text(value: object, _: object) -> str | None:
-    if value is None:
-        return None
-    if isinstance(value, str):
-        return _one_copy(value) if value else None
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    raise TypeError(value)
-
-
-_INTEGER = re.compile(r"\s*[+-]?\d{1,18}\s*", re.ASCII)
-
-
-def optional_int(value: object, _: object) -> int | None:
-    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
-        return value
-    if isinstance(value, str) and _INTEGER.fullmatch(value):
-        return int(value)
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    raise TypeError(value)
-
-
-_TIME = re.compile(r"\s*\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}.*", re.ASCII)
-
-
-def _to_optional_time(value: object, _: object) -> datetime | None:
-    if value is None or value == "":
-        return None
-    # Without the shape, fromisoformat reads an epoch number as a date.
-    if isinstance(value, str) and _TIME.fullmatch(value):
-        return datetime.fromisoformat(value.strip())
-    raise TypeError(value)
-
-
-def _to_texts(value: object, _: object) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    if isinstance(value, list):
-        return tuple(_to_text(item, str) for item in cast("list[object]", value))
-    raise TypeError(value)
-
-
-def _to_mapping(value: object, _: object) -> Mapping[str, Any]:
-    if value is None:
-        return {}
-    if isinstance(value, dict):
-        return cast("Json", value)
-    raise TypeError(value)
-
-
-@cache
-def converter() -> Converter:
-    """The rules. Made when first needed: cattrs takes longer to import than all our own files."""
-    from cattrs import ClassValidationError, Converter
-    from cattrs.gen import make_dict_structure_fn
-
-    # cattrs' own rules coerce silently (int(3.9) is 3, tuple("abc") has three items), so each type a
-    # model uses has a rule here.
-    converter = Converter()
-    converter.register_structure_hook(JobStatus, _to_status)
-    converter.register_structure_hook(str, _to_text)
-    for kind, rule in _OPTIONAL_RULES:
-        converter.register_structure_hook_func(_is(kind), rule)
-    fields: Callable[[Any, Any], FineTuneJob] = make_dict_structure_fn(FineTuneJob, converter)
-
-    def to_job(value: object, _: object) -> FineTuneJob:
-        known, extra = _sorted_fields(cast("Json", value))
-        try:
-            return fields(known, FineTuneJob)
-        except ClassValidationError as errors:
-            # A field the job can live without never costs the job: keep its original aside and go on.
-            odd = {note.name for _, note in errors.group_exceptions()[0] if note.name not in _REQUIRED}
-            if not odd:
-                raise
-            extra.update((name, known.pop(name)) for name in odd)
-            return fields(known, FineTuneJob)
-
-    converter.register_structure_hook(FineTuneJob, to_job)
-    return converter
-
-
-_REQUIRED = frozenset({"job_id", "status"})
-_OPTIONAL_RULES: tuple[tuple[object, Callable[[object, object], object]], ...] = (
-    (str | None, _to_optional_text),
-    (int | None, optional_int),
-    (datetime | None, _to_optional_time),
-    (tuple[str, ...], _to_texts),
-    (Mapping[str, Any], _to_mapping),
+_Hook: TypeAlias = Callable[[Any, Any], Any]
+_HOOKS_BY_TYPE: Mapping[object, _Hook] = {
+    str: _required_text,
+    JobStatus: _job_status,
+    CheckpointStatus: _as_is,
+    str | None: _optional_text,
+    int | None: _optional_int,
+    float | None: _optional_float,
+    datetime | None: _optional_time,
+    tuple[str, ...]: _texts,
+    tuple[Mapping[str, Any], ...]: _mappings,
+    Mapping[str, Any]: _mapping,
+}
+# The values of unique text differ from object to object, so there is nothing to share.
+_HOOKS_BY_NAME: Mapping[str, _Hook] = dict.fromkeys(_COMPUTED, _as_is) | dict.fromkeys(
+    ("job_name", "finetuned_output", "message", "request_id", "checkpoint_id", "full_name"), _unique_text
 )
 
 
-def _is(kind: object) -> Callable[[object], bool]:
-    return lambda candidate: candidate == kind
-
-
-def _sorted_fields(raw: Json) -> tuple[Json, Json]:
-    known: Json = {}
-    extra: Json = {}
-    for name, value in raw.items():
-        (known if name in _JOB_FIELDS else extra)[name] = value
-    for alias, name in _ALIASES.items():
-        if alias in extra and _is_blank(known.get(name)):
-            known[name] = extra.pop(alias)
-    status = known.get("status")
-    known["raw_status"] = status if isinstance(status, str) and not _is_blank(status) else "?"
-    known["extra"] = extra
-    return known, extra
-
-
-def _is_blank(value: object) -> bool:
-    return value is None or (isinstance(value, str) and not value.strip())
+def count_of(output: Json, name: str) -> int | None:
+    """Return the number under `name` if it is 0 or more, else `None`."""
+    try:
+        count = _optional_int(output.get(name))
+    except (TypeError, ValueError):
+        return None
+    return count if count is None or count >= 0 else None

@@ -12,18 +12,7 @@ from typing import Any
 
 import attrs
 
-from dashscope_ft_async._api.config import (
-    KEY_FILE_VARIABLE,
-    KEY_VARIABLE,
-    REGION_VARIABLES,
-    REGIONS,
-    URL_VARIABLES,
-    WORKSPACE_VARIABLES,
-    Found,
-    Origin,
-    Place,
-    Secret,
-)
+from dashscope_ft_async import REGIONS, FoundSettings, Setting
 from dashscope_ft_async.cli.board import brief
 from dashscope_ft_async.cli.outcome import Exit, exit_of
 from dashscope_ft_async.errors import (
@@ -36,6 +25,10 @@ from dashscope_ft_async.errors import (
 )
 from dashscope_ft_async.models import JobPage
 
+_KEY_VARIABLES = ("DASHSCOPE_API_KEY", "DASHSCOPE_API_KEY_FILE_PATH")
+_URL_VARIABLES = ("DASHSCOPE_BASE_URL", "DASHSCOPE_HTTP_BASE_URL")
+_REGION_VARIABLES = ("DASHSCOPE_REGION", "DASHSCOPE_API_REGION")
+_WORKSPACE_VARIABLES = ("DASHSCOPE_WORKSPACE", "DASHSCOPE_WORKSPACE_ID")
 SKEW = 60.0
 """Seconds by which the clock may be wrong before it is worth a word."""
 _EXPIRES_SOON = timedelta(days=7)
@@ -94,61 +87,63 @@ def _judged(name: str, text: str, problems: Sequence[tuple[str, str]]) -> Check:
 # --- settings ---------------------------------------------------------------------------------------
 
 
-def of_key(key: Found[Secret] | ConfigurationError, mode: int) -> Check:
-    """`mode` is that of the key file, 0 where there is none. Nothing of the key itself is told."""
+def of_key(key: Setting | ConfigurationError | None, mode: int) -> Check:
+    """The API key; `mode` is that of the key file, 0 if there is none. No part of the key is shown."""
     if isinstance(key, ConfigurationError):
         return failed("key", str(key), exit=Exit.USAGE)
+    if key is None:
+        text = "no API key: set DASHSCOPE_API_KEY, or store it in ~/.dashscope/api_key"
+        return failed("key", text, exit=Exit.USAGE)
     problems: list[tuple[str, str]] = []
-    text = key.value.reveal()
-    if text.startswith("sk-sp-"):
+    if key.value.startswith("sk-sp-"):
         problem = "it looks like a key of the Coding Plan"
         problems.append((problem, "Such a key works only on the Coding Plan's own host."))
-    elif not text.startswith("sk-"):
-        problem = "it does not look like the service's keys"
+    elif not key.value.startswith("sk-"):
+        problem = "it does not look like a key of the service"
         problems.append((problem, "Look for quotes or missing characters where it is set."))
     if mode & _READ_BY_OTHERS:
-        problems.append(("other users can read the file", f"chmod 600 {shlex.quote(key.origin.name)}"))
-    return _judged("key", f"from {_told(key.origin, '')}", problems)
+        problems.append(("other users can read the file", f"chmod 600 {shlex.quote(_name(key))}"))
+    return _judged("key", f"from {_name(key)}", problems)
 
 
-def of_host(place: Place | ConfigurationError) -> Check:
-    """Which host is asked."""
-    if isinstance(place, ConfigurationError):
-        return failed("host", str(place), exit=Exit.USAGE)
-    url = place.base_url
-    if place.region is None:
-        return _judged("host", f"{url.value} ({_told(url.origin, '--base-url')})", [])
-    where = f"region {place.region.value} ({_told(url.origin, '--region')})"
-    return _judged("host", f"{url.value}, {where}", [])
+def of_host(found: FoundSettings | ConfigurationError) -> Check:
+    """The host that requests go to."""
+    if isinstance(found, ConfigurationError):
+        return failed("host", str(found), exit=Exit.USAGE)
+    url, region = found.base_url, found.region
+    if region is None:
+        return _judged("host", f"{url.value} ({_name(url) or '--base-url'})", [])
+    return _judged("host", f"{url.value}, region {region.value} ({_name(region) or '--region'})", [])
 
 
-def of_workspace(place: Place) -> Check:
-    """Which workspace is asked for."""
-    if place.workspace is None:
-        return _judged("workspace", "none given: the key's own", [])
-    found = place.workspace
-    return _judged("workspace", f"{found.value} ({_told(found.origin, '--workspace')})", [])
+def of_workspace(found: FoundSettings) -> Check:
+    """The workspace of the requests."""
+    if found.workspace is None:
+        return _judged("workspace", "not set: the key's default workspace", [])
+    name = _name(found.workspace) or "--workspace"
+    return _judged("workspace", f"{found.workspace.value} ({name})", [])
 
 
-def _told(origin: Origin, option: str) -> str:
-    return {"argument": option, "default": "default"}.get(origin.kind, origin.name)
+def _name(setting: Setting) -> str:
+    """Name of the variable or file that a setting comes from; empty for an option."""
+    return {"argument": ""}.get(setting.source, setting.source.partition(" ")[2] or setting.source)
 
 
-def of_conflicts(place: Place, env: Mapping[str, str]) -> Check:
-    """Settings that are there and are not used."""
-    url = place.base_url.origin.name
-    workspace = "" if place.workspace is None else place.workspace.origin.name
+def of_conflicts(found: FoundSettings, env: Mapping[str, str]) -> Check:
+    """Settings that are set and not used."""
+    url = _name(found.base_url)
+    workspace = "" if found.workspace is None else _name(found.workspace)
     unused = [
-        *_unused(url, URL_VARIABLES, env),
-        *_unused(url, REGION_VARIABLES, env),
-        *_unused(workspace, WORKSPACE_VARIABLES, env),
-        *_unused(KEY_VARIABLE if env.get(KEY_VARIABLE) else "", (KEY_VARIABLE, KEY_FILE_VARIABLE), env),
+        *_unused(url, _URL_VARIABLES, env),
+        *_unused(url, _REGION_VARIABLES, env),
+        *_unused(workspace, _WORKSPACE_VARIABLES, env),
+        *_unused(_KEY_VARIABLES[0] if env.get(_KEY_VARIABLES[0]) else "", _KEY_VARIABLES, env),
     ]
-    if url in URL_VARIABLES:
+    if url in _URL_VARIABLES:
         unused += [
-            f"{name} is not used, {url} names the host" for name in REGION_VARIABLES if env.get(name)
+            f"{name} is not used, {url} names the host" for name in _REGION_VARIABLES if env.get(name)
         ]
-    ignored = _PROXIES[place.base_url.value.partition(":")[0]]
+    ignored = _PROXIES[found.base_url.value.partition(":")[0]]
     unread = [f"{name} is not read" for name in sorted(env) if name.lower() in ignored and env[name]]
     problems = [(problem, "Unset what is not meant.") for problem in unused]
     problems += [
@@ -247,7 +242,7 @@ def _span(seconds: float) -> str:
 # --- the key, to the service ------------------------------------------------------------------------
 
 
-def of_access(outcome: JobPage | DashScopeFTError, place: Place) -> Check:
+def of_access(outcome: JobPage | DashScopeFTError, found: FoundSettings) -> Check:
     """What the service says to the key."""
     if isinstance(outcome, JobPage):
         total = "" if outcome.total is None else f"; jobs: {outcome.total}"
@@ -259,11 +254,11 @@ def of_access(outcome: JobPage | DashScopeFTError, place: Place) -> Check:
     if isinstance(outcome, RateLimitError):
         advice = f"The key was not refused. {outcome.advice}"
         return Check("access", Verdict.WARNING, text, advice)
-    return failed("access", text, _about_answer(outcome, place), exit_of(outcome))
+    return failed("access", text, _about_answer(outcome, found), exit_of(outcome))
 
 
-def _about_answer(error: DashScopeFTError, place: Place) -> str:
-    others = [name for name in REGIONS if place.region is None or name != place.region.value]
+def _about_answer(error: DashScopeFTError, found: FoundSettings) -> str:
+    others = [name for name in REGIONS if found.region is None or name != found.region.value]
     elsewhere = f"try --region {', '.join(others)}."
     match error:
         case AuthenticationError():

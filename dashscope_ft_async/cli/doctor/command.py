@@ -13,7 +13,7 @@ from functools import partial
 from importlib.metadata import version
 from math import inf
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 import click
@@ -21,8 +21,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from dashscope_ft_async._api.config import Found, Place, Secret, key_of, place_of
-from dashscope_ft_async._api.version import __version__
+from dashscope_ft_async import FoundSettings, Setting, __version__, find_settings
 from dashscope_ft_async.cli import view
 from dashscope_ft_async.cli.access import Access, access_options, patience, run_to_exit
 from dashscope_ft_async.cli.board import printable
@@ -41,9 +40,7 @@ from dashscope_ft_async.cli.doctor.probe import STEPS, Probe
 from dashscope_ft_async.cli.lines import write_event
 from dashscope_ft_async.cli.outcome import Exit, most_serious
 from dashscope_ft_async.errors import ConfigurationError, DashScopeFTError
-from dashscope_ft_async.models.redact import redact
-
-_T = TypeVar("_T")
+from dashscope_ft_async.models import redact
 
 _STEP = 10.0
 """Seconds for one step on the way to the host, as the client gives them to a connection."""
@@ -67,9 +64,9 @@ class Examination:
         """What is found, as it is found."""
         system = f"Python {platform.python_version()}, aiohttp {version('aiohttp')}, {platform.platform()}"
         yield Check("versions", Verdict.OK, f"dashscope-ft-async {__version__}, {system}")
-        key = self.key()
+        place = self.settings()
+        key = place if isinstance(place, ConfigurationError) else place.api_key
         yield of_key(key, _mode(key))
-        place = self.place()
         yield of_host(place)
         if isinstance(place, ConfigurationError):
             for name in ("workspace", "settings", *STEPS, "clock", "access"):
@@ -82,22 +79,23 @@ class Examination:
             async for check in steps:
                 yield check
                 way = way or (check.name if check.verdict is Verdict.FAILED else "")
-        broken = "key" if isinstance(key, ConfigurationError) else way
+        broken = "key" if key is None else way
         if broken:
             yield skipped("access", f"{broken} failed")
         else:
             yield await self._timed("access", partial(self._asked, place), inf)
 
-    def key(self) -> Found[Secret] | ConfigurationError:
-        """The key that the client uses."""
-        return _tried(partial(key_of, None, self.env))
-
-    def place(self) -> Place | ConfigurationError:
-        """Where the client asks."""
+    def settings(self) -> FoundSettings | ConfigurationError:
+        """The settings that the client uses."""
         options = self.options
-        return _tried(partial(place_of, options.base_url, options.region, options.workspace, self.env))
+        try:
+            return find_settings(
+                base_url=options.base_url, region=options.region, workspace=options.workspace
+            )
+        except ConfigurationError as error:
+            return error
 
-    async def _way(self, place: Place) -> AsyncGenerator[Check, None]:
+    async def _way(self, place: FoundSettings) -> AsyncGenerator[Check, None]:
         probe = Probe(place.base_url.value)
         broken = ""
         try:
@@ -112,7 +110,7 @@ class Examination:
         finally:
             await probe.close()
 
-    async def _asked(self, place: Place) -> Check:
+    async def _asked(self, place: FoundSettings) -> Check:
         try:
             async with self.options.client() as client:
                 return of_access(await client.list(1, 1), place)
@@ -138,25 +136,17 @@ class Examination:
         return max(0.0, self.deadline - time.monotonic())
 
 
-def _tried(look: Callable[[], _T]) -> _T | ConfigurationError:
-    try:
-        return look()
-    except ConfigurationError as error:
-        return error
-
-
-def _mode(key: Found[Secret] | ConfigurationError) -> int:
-    if os.name == "posix" and isinstance(key, Found) and key.origin.kind == "file":
+def _mode(key: Setting | ConfigurationError | None) -> int:
+    if os.name == "posix" and isinstance(key, Setting) and key.source.startswith("file "):
         with suppress(OSError):
-            return Path(key.origin.name).stat().st_mode
+            return Path(key.source.partition(" ")[2]).stat().st_mode
     return 0
 
 
 class Teller:
-    """Writes a check where it belongs; no key, whatever a text holds."""
+    """Writes checks to stdout, without anything that looks like a key."""
 
-    def __init__(self, key: Found[Secret] | ConfigurationError, *, as_json: bool) -> None:
-        self._secret = key.value if isinstance(key, Found) else None
+    def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
         self._console = Console()
 
@@ -183,8 +173,6 @@ class Teller:
         self._console.print(line)
 
     def _discreet(self, text: str) -> str:
-        if self._secret is not None:
-            text = self._secret.struck_from(text.encode("utf-8", "replace")).decode()
         return redact(printable(text))
 
 
@@ -212,7 +200,7 @@ def doctor(timeout: float, **access: Any) -> None:
     """
     options = Access(**access)
     examination = Examination(options, os.environ, time.monotonic() + timeout)
-    teller = Teller(examination.key(), as_json=options.as_json)
+    teller = Teller(as_json=options.as_json)
     console = Console(stderr=True)
 
     async def run() -> Exit:

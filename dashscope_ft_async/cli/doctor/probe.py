@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 from http.client import parse_headers
 from urllib.parse import quote, urlsplit
 
-from dashscope_ft_async._api.version import __version__
+from dashscope_ft_async import __version__
 from dashscope_ft_async.cli.doctor.checks import (
     Check,
     Verdict,

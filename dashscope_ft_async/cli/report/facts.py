@@ -13,9 +13,7 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from dashscope_ft_async._api.wire import metric_of
-from dashscope_ft_async.models import FineTuneJob, JobStatus
-from dashscope_ft_async.models.redact import shown
+from dashscope_ft_async.models import FineTuneJob, JobStatus, TrainingMetric, safe_text
 
 _STAMP = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d{3} - [A-Z]+ - ", re.ASCII)
 _LAST_LINES = 6
@@ -60,10 +58,10 @@ class LogReader:
     def take(self, line: str) -> None:
         """The next line."""
         self._lines += 1
-        self._last.append(shown(line.rstrip()))
+        self._last.append(safe_text(line.rstrip()))
         if self._began is None:
             self._began = _stamp_of(line)
-        metric = metric_of(line)
+        metric = TrainingMetric.from_line(line)
         if metric is not None:
             for value, validation in ((metric.loss, False), (metric.eval_loss, True)):
                 if value is not None:
@@ -76,7 +74,7 @@ class LogReader:
             began=self._began,
             losses=tuple(self._losses),
             last_lines=tuple(self._last),
-            error=None if error is None else shown(error),
+            error=None if error is None else safe_text(error),
         )
 
 
@@ -120,12 +118,12 @@ class JobFacts:
     @property
     def id(self) -> str:
         """The id to show."""
-        return shown(self.job_id)
+        return safe_text(self.job_id)
 
     @property
     def label(self) -> str:
         """What people call it: its name, else its id."""
-        return shown((self.job.job_name if self.job is not None else None) or self.job_id, 60)
+        return safe_text((self.job.job_name if self.job is not None else None) or self.job_id, 60)
 
     @property
     def status(self) -> str:
@@ -133,25 +131,25 @@ class JobFacts:
         if self.job is None:
             return UNSEEN
         known = self.job.status is not JobStatus.UNRECOGNIZED
-        return self.job.status.value if known else shown(self.job.raw_status, 40)
+        return self.job.status.value if known else safe_text(self.job.raw_status, 40)
 
     @property
     def model(self) -> str:
         """The model that is tuned."""
-        return shown((self.job.model if self.job is not None else None) or "")
+        return safe_text((self.job.model if self.job is not None else None) or "")
 
     @property
     def output(self) -> str:
         """The model that came of it; a name is reserved long before there is one."""
         there = self.job is not None and self.job.succeeded
-        return shown((self.job.finetuned_output if self.job is not None and there else None) or "")
+        return safe_text((self.job.finetuned_output if self.job is not None and there else None) or "")
 
     @property
     def reason(self) -> str:
         """Why it failed, as far as the job says it."""
         failure = None if self.job is None else self.job.failure
         said = () if failure is None else (failure.code, failure.message)
-        return shown(": ".join(part for part in said if part), 500)
+        return safe_text(": ".join(part for part in said if part), 500)
 
     @property
     def ended(self) -> bool:

@@ -13,7 +13,7 @@ import attrs
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from dashscope_ft_async._api.version import __version__
+from dashscope_ft_async import __version__
 from dashscope_ft_async.cli.report import charts, draw, words
 from dashscope_ft_async.cli.report.charts import FONT, PALE, Spec, Style
 from dashscope_ft_async.cli.report.colours import OF_STATUS, PAGE, THEMES

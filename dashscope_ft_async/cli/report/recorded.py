@@ -15,8 +15,7 @@ from dashscope_ft_async._api.wire import Response, decode_job
 from dashscope_ft_async.cli.lines import SCHEMA
 from dashscope_ft_async.cli.report.facts import ANSWERED, THROTTLED, Asked, Sighting, WaitFacts, likely
 from dashscope_ft_async.errors import DashScopeFTError
-from dashscope_ft_async.models import FineTuneJob, JobStatus
-from dashscope_ft_async.models.redact import shown
+from dashscope_ft_async.models import FineTuneJob, JobStatus, safe_text
 
 _POLL = "/fine-tunes/{job_id}"
 
@@ -88,7 +87,7 @@ def read(lines: Iterable[str | bytes]) -> Recorded:
                 if line.job_id is not None and _is_look(line):
                     watched[line.job_id].looks.append(line.at)
             case "retrying":
-                retries.append(shown(str(line.facts.get("reason") or "?"), 90))
+                retries.append(safe_text(str(line.facts.get("reason") or "?"), 90))
             case "throttled":
                 holds.append((line.at, _seconds(line)))
             case _:
@@ -132,7 +131,7 @@ def _is_look(line: _Line) -> bool:
 def _asked(line: _Line) -> Asked:
     status = line.facts.get("http_status")
     if not isinstance(status, int):
-        outcome = shown(str(line.facts.get("error") or "no answer"), 60)
+        outcome = safe_text(str(line.facts.get("error") or "no answer"), 60)
     elif status == 429:
         outcome = THROTTLED
     else:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from dashscope_ft_async._api.wire.envelope import endpoint_error, reason_around
+from dashscope_ft_async._api.wire.envelope import endpoint_error, reason_in_envelope
 from dashscope_ft_async._api.wire.messages import Request
 from dashscope_ft_async.errors import EndpointNotFoundError, NotFoundError
 
@@ -26,7 +26,7 @@ from dashscope_ft_async.errors import EndpointNotFoundError, NotFoundError
 def test_the_reason_that_stands_beside_the_output(
     around: Mapping[str, str], reason: Mapping[str, str | None] | None
 ) -> None:
-    told = reason_around(dict(around) | {"output": {}})
+    told = reason_in_envelope(dict(around) | {"output": {}})
 
     assert told == ({} if reason is None else {"envelope": reason})
 
@@ -38,4 +38,6 @@ def test_a_missing_endpoint_is_named_without_its_query_and_with_all_that_was_tol
 
     assert isinstance(error, EndpointNotFoundError)
     assert (error.status, error.code, error.request_id, error.retry_after) == (404, "NotFound", "r-1", 3.0)
-    assert "GET /fine-tunes/a/logs is not there at https://a.example/api/v1: no reason given" in str(error)
+    assert "GET /fine-tunes/a/logs does not exist at https://a.example/api/v1: no reason given" in str(
+        error
+    )

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dashscope_ft_async._api.config import Mask, Secret
-from dashscope_ft_async._api.wire.events import Event, EventParser
+from dashscope_ft_async._api.wire.logs import Event, EventParser
 from tests.support.paths import FIXTURES
 
 FIXTURE = FIXTURES / "raw" / "stream.sse.txt"

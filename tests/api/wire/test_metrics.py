@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashscope_ft_async._api.wire import metric_of
+from dashscope_ft_async import TrainingMetric
 
 SUMMARY = (
     "{'train_runtime': 216.3999, 'train_samples_per_second': 2.066, 'train_steps_per_second': 0.014, "
@@ -28,7 +28,7 @@ LOGGED_EVALUATION = (
 
 
 def test_the_trainers_summary() -> None:
-    metric = metric_of(SUMMARY)
+    metric = TrainingMetric.from_line(SUMMARY)
 
     assert metric is not None
     assert (metric.train_loss, metric.loss, metric.step) == (0.9122632344563802, None, None)
@@ -38,7 +38,7 @@ def test_the_trainers_summary() -> None:
 
 
 def test_a_step() -> None:
-    metric = metric_of(STEP)
+    metric = TrainingMetric.from_line(STEP)
 
     assert metric is not None
     assert (metric.step, metric.max_steps, metric.loss, metric.learning_rate) == (3, 3, 1.00644, 0.0)
@@ -51,21 +51,21 @@ def test_a_step() -> None:
 
 
 def test_how_far_a_step_is_and_nothing_else_that_looks_like_it() -> None:
-    metric = metric_of(STEP.replace("3/3", "2/7").replace("}", ", 'other': '5/9'}"))
+    metric = TrainingMetric.from_line(STEP.replace("3/3", "2/7").replace("}", ", 'other': '5/9'}"))
 
     assert metric is not None
     assert (metric.step, metric.max_steps) == (2, 7)
 
 
 def test_an_evaluation() -> None:
-    metric = metric_of(f" {EVALUATION}\n")
+    metric = TrainingMetric.from_line(f" {EVALUATION}\n")
 
     assert metric is not None
     assert (metric.step, metric.eval_loss, metric.loss) == (3, 1.1319, None)
 
 
 def test_the_form_of_the_cookbook() -> None:
-    metric, evaluation = metric_of(LOGGED), metric_of(LOGGED_EVALUATION)
+    metric, evaluation = TrainingMetric.from_line(LOGGED), TrainingMetric.from_line(LOGGED_EVALUATION)
 
     assert metric is not None
     assert metric.line == LOGGED
@@ -99,7 +99,7 @@ def test_the_form_of_the_cookbook() -> None:
     ],
 )
 def test_what_is_not_surely_a_metric_is_a_line(line: str) -> None:
-    assert metric_of(line) is None
+    assert TrainingMetric.from_line(line) is None
 
 
 @given(
@@ -109,7 +109,7 @@ def test_what_is_not_surely_a_metric_is_a_line(line: str) -> None:
     )
 )
 def test_any_line_is_read_or_left(line: str) -> None:
-    metric = metric_of(line)
+    metric = TrainingMetric.from_line(line)
 
     assert metric is None or metric.line == line
 
@@ -120,4 +120,4 @@ def test_a_hostile_line_costs_no_time() -> None:
         " -  epoch [1][5/13]\t" + "a: 1, " * 600 + "x",
         " - " * 1300,
     ):
-        assert metric_of(line) is None
+        assert TrainingMetric.from_line(line) is None

@@ -25,7 +25,7 @@ from dashscope_ft_async._api.wire import (
     inflate,
     scan_page,
 )
-from dashscope_ft_async._api.wire.headers import retry_after
+from dashscope_ft_async._api.wire.envelope import retry_after
 from dashscope_ft_async.policy import is_transient
 
 NOON = "Wed, 21 Oct 2026 12:00:00 GMT"

@@ -29,8 +29,7 @@ from dashscope_ft_async._api.wire import (
     job_request,
     page_request,
 )
-from dashscope_ft_async._api.wire.codes import status_error_class
-from dashscope_ft_async._api.wire.headers import retry_after
+from dashscope_ft_async._api.wire.envelope import retry_after, status_error_class
 from dashscope_ft_async.errors import (
     APIResponseValidationError,
     APIStatusError,
@@ -45,7 +44,7 @@ from dashscope_ft_async.errors import (
     RateLimitError,
     ServiceUnavailableError,
 )
-from dashscope_ft_async.models.redact import escaped, redact
+from dashscope_ft_async.models import redact, safe_word
 
 # --- status and code choose the class together --------------------------------------------------------
 
@@ -402,12 +401,12 @@ def test_what_looks_like_a_key_is_struck_out(key: str, around: str) -> None:
 )
 def test_other_text_is_left_as_it_is(text: str) -> None:
     assert redact(text) == text
-    assert escaped(text) == text
+    assert safe_word(text) == text
 
 
 def test_a_word_shows_what_cannot_be_printed() -> None:
-    assert escaped("RUN\nNING\x1b[2J") == r"'RUN\nNING\x1b[2J'"
-    assert len(escaped("\n" * 999)) == 80
+    assert safe_word("RUN\nNING\x1b[2J") == r"'RUN\nNING\x1b[2J'"
+    assert len(safe_word("\n" * 999)) == 80
 
 
 @pytest.mark.parametrize(

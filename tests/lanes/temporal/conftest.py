@@ -10,11 +10,11 @@ from uuid import uuid4
 import pytest
 from temporalio.client import Client
 
-from bench.temporal import connected, temporal_server
 from dashscope_ft_async import FineTuneClient, PollPolicy, RetryPolicy, shared_client
 from dashscope_ft_async.temporal import FineTuneActivities
 from dashscope_ft_async.testing import Simulator
 from tests.conftest import KEY
+from tests.lanes.temporal.server import connected, temporal_server
 
 
 @pytest.fixture(scope="session")

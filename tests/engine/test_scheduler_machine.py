@@ -1,11 +1,8 @@
-"""The hub under any order of events: nothing is lost, nothing is told twice, nothing is left.
+"""The scheduler under any order of events: no wait is lost, none ends twice, nothing is left.
 
-A state machine of hypothesis plays the service, those who wait and the clock. A longer run:
+A state machine of hypothesis plays the service, the callers and the clock. A longer run:
 ``HYPOTHESIS_PROFILE=long pytest tests/engine/test_scheduler_machine.py``.
 """
-
-# pyright: reportPrivateUsage=false
-# What it holds of the heap and the queues has no public face.
 
 from __future__ import annotations
 
@@ -20,11 +17,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from dashscope_ft_async import APIConnectionError, APITimeoutError, DashScopeFTError, FineTuneJob
 from dashscope_ft_async._api.wire import Response
-from dashscope_ft_async._engine.scheduler import LAST_POLL, Hub
-from tests.support.scheduler_machine_world import PAGE_SIZE, Reply, World, body, page_body
+from dashscope_ft_async.models.limits import LAST_POLL
+from tests.support.scheduler_machine_world import Reply, World, body
 
 ENDS = ("SUCCEEDED", "FAILED", "CANCELED")
-JOBS = [f"ft-{number:02}" for number in range(2 * PAGE_SIZE)]
+JOBS = [f"ft-{number:02}" for number in range(30)]
 
 ids = st.sampled_from(JOBS)
 picks = st.integers(0, 10**6)
@@ -42,6 +39,7 @@ TROUBLES: dict[str, Callable[[], Reply]] = {
     "garbage": lambda: Response(200, {}, b"\x00{"),
     "nothing": lambda: Response(200, {}, b""),
     "another job": lambda: Response(200, {}, body({"job_id": "ft-other", "status": "SUCCEEDED"})),
+    "no model's name": lambda: Response(200, {}, body({"status": "SUCCEEDED"})),
     "refused": lambda: APIConnectionError("refused", never_connected=True),
     "reset": lambda: APIConnectionError("reset"),
     "timed out": lambda: APITimeoutError("no whole answer within 30 s"),
@@ -49,127 +47,120 @@ TROUBLES: dict[str, Callable[[], Reply]] = {
 troubles = st.sampled_from(sorted(TROUBLES))
 
 
-def assert_nobody_is_forgotten(hub: Hub) -> None:
-    """Each watched job is asleep with one live entry in the heap, or something is being done about it."""
-    live = [watch for _, entry, watch in hub._heap if watch.entry == entry]
-    assert len(live) == len(set(map(id, live)))
-    assert len(hub._heap) <= 2 * len(JOBS) + 65
-    for watch in hub._watches.values():
-        assert watch.waits
-        at_work = watch.poll is not None or watch.queued or (watch.swept and hub._sweep is not None)
-        assert at_work or watch in live, watch.job_id
-    queued = [watch for watch in (*hub._queue, *hub._to_confirm) if watch.queued and watch.waits]
-    if (queued or live) and not hub._polls and hub._sweep is None:
-        assert hub._timer is not None
-
-
-class HubMachine(RuleBasedStateMachine):
-    """The rules are what the world may do; the invariants are what the hub owes it."""
+class SchedulerMachine(RuleBasedStateMachine):
+    """The rules are what may happen; the invariants are what callers may rely on."""
 
     @initialize(listed=st.booleans(), seed=st.integers(0, 2**16))
     def made(self, listed: bool, seed: int) -> None:
         self.world = World(listed=listed, seed=seed)
         self.jumped_at = 0.0
 
-    # --- those who wait ---------------------------------------------------------------------------------
+    # --- callers ----------------------------------------------------------------------------------------
 
-    @rule(job_id=ids, timeout=timeouts, at_once=st.booleans())
-    def watch(self, job_id: str, timeout: float | None, at_once: bool) -> None:
-        self.world.watch(job_id, timeout)
-        if at_once:
-            self.world.loop.settle()
-
-    @rule(timeout=timeouts)
-    def watch_a_crowd(self, timeout: float | None) -> None:
-        for job_id in JOBS:
-            self.world.watch(job_id, timeout)
+    @rule(job_id=ids, timeout=timeouts)
+    def wait(self, job_id: str, timeout: float | None) -> None:
+        self.world.call(job_id, timeout)
         self.world.loop.settle()
 
-    @rule(job_id=ids, seconds=st.floats(0.1, 30))
-    def watch_with_a_slow_callback(self, job_id: str, seconds: float) -> None:
-        self.world.watch(job_id, None, lambda: asyncio.sleep(seconds))
+    @rule(timeout=timeouts)
+    def wait_for_every_job(self, timeout: float | None) -> None:
+        for job_id in JOBS:
+            self.world.call(job_id, timeout)
+        self.world.loop.settle()
+
+    @rule(job_id=ids, seconds=st.floats(0.1, 30), timeout=timeouts)
+    def wait_with_a_slow_callback(self, job_id: str, seconds: float, timeout: float | None) -> None:
+        self.world.call(job_id, timeout, lambda: asyncio.sleep(seconds))
         self.world.loop.settle()
 
     @precondition(lambda self: self.world.pending)
-    @rule(pick=picks, at_once=st.booleans())
-    def cancel_a_waiter(self, pick: int, at_once: bool) -> None:
-        waiter = self.world.pending[pick % len(self.world.pending)]
-        waiter.given_up = True
-        assert waiter.task is not None
-        waiter.task.cancel()
-        if at_once:
-            self.world.loop.settle()
-            assert waiter.task.cancelled()
+    @rule(pick=picks, other=ids, turns=st.integers(0, 6))
+    def cancel_a_caller(self, pick: int, other: str, turns: int) -> None:
+        """So many iterations of the loop after another wait began, so between any two steps of that."""
+        caller = self.world.pending[pick % len(self.world.pending)]
+        self.world.call(other, None)
+        for _ in range(turns):
+            self.world.run(asyncio.sleep(0))
+        caller.cancel()
+        self.world.loop.settle()
+
+    @precondition(lambda self: self.world.pending and self.world.loop.timers())
+    @rule(pick=picks, everybody=st.booleans())
+    def cancel_callers_as_a_timer_fires(self, pick: int, everybody: bool) -> None:
+        pending = self.world.pending
+        when = min(self.world.loop.timers())
+        for caller in pending if everybody else [pending[pick % len(pending)]]:
+            self.world.loop.call_at(when, caller.cancel)
+        self.world.loop.pass_time(max(0.0, when - self.world.loop.time()))
 
     # --- the service ------------------------------------------------------------------------------------
 
-    @rule(job_id=ids, word=st.sampled_from(ENDS))
-    def a_job_ends(self, job_id: str, word: str) -> None:
+    @rule(job_id=ids, status=st.sampled_from(ENDS))
+    def a_job_ends(self, job_id: str, status: str) -> None:
         if self.world.statuses.get(job_id) not in ENDS:
-            self.world.statuses[job_id] = word
+            self.world.statuses[job_id] = status
 
-    @rule(every=st.integers(2, 5), word=st.sampled_from(ENDS))
-    def many_jobs_end(self, every: int, word: str) -> None:
+    @rule(every=st.integers(2, 5), status=st.sampled_from(ENDS))
+    def many_jobs_end(self, every: int, status: str) -> None:
         for job_id in JOBS[::every]:
-            self.a_job_ends(job_id, word)
+            self.a_job_ends(job_id, status)
 
     @precondition(lambda self: self.world.polls)
     @rule(pick=picks)
     def answer_a_poll(self, pick: int) -> None:
-        job_id = sorted(self.world.polls)[pick % len(self.world.polls)]
-        self._tell_the_truth(job_id)
+        self._answer_truly(sorted(self.world.polls)[pick % len(self.world.polls)])
 
     @precondition(lambda self: self.world.polls)
     @rule(pick=picks, trouble=troubles)
     def fail_a_poll(self, pick: int, trouble: str) -> None:
         job_id = sorted(self.world.polls)[pick % len(self.world.polls)]
-        self.world.reply(self.world.polls[job_id], TROUBLES[trouble]())
+        self.world.answer_poll(job_id, TROUBLES[trouble]())
 
     @rule()
     def answer_all_polls(self) -> None:
         for job_id in tuple(self.world.polls):
             if job_id in self.world.polls:
-                self._tell_the_truth(job_id)
+                self._answer_truly(job_id)
 
-    @rule(seconds=st.integers(1, 20), step=st.sampled_from([0.1, 1.0]), stale=st.booleans())
-    def all_is_well_for_a_while(self, seconds: int, step: float, stale: bool) -> None:
+    @rule(seconds=st.integers(1, 20), step=st.sampled_from([0.1, 1.0]), frozen=st.booleans())
+    def all_is_well_for_a_while(self, seconds: int, step: float, frozen: bool) -> None:
         for _ in range(seconds):
-            self.answer_the_pages(shift=0, stale=stale, first_again=False)
+            self.answer_the_pages(shift=0, frozen=frozen)
             self.answer_all_polls()
             self.world.loop.pass_time(step)
 
     @precondition(lambda self: self.world.pages)
-    @rule(shift=st.integers(-PAGE_SIZE, PAGE_SIZE), stale=st.booleans(), first_again=st.booleans())
-    def answer_the_pages(self, shift: int, stale: bool, first_again: bool) -> None:
-        rows = [(job_id, "RUNNING" if stale else word) for job_id, word in self._listed()]
-        for number in tuple(self.world.pages):
-            start = max(0, (0 if first_again else (number - 1) * PAGE_SIZE) + shift)
-            told = page_body(rows[start : start + PAGE_SIZE], number, len(rows))
-            if number in self.world.pages:
-                self.world.reply(self.world.pages[number], Response(200, {}, told))
+    @rule(shift=st.integers(-15, 15), frozen=st.booleans())
+    def answer_the_pages(self, shift: int, frozen: bool) -> None:
+        """With the jobs moved by some places, and perhaps from a list that never shows an end."""
+        rows = [(job_id, "RUNNING" if frozen else status) for job_id, status in self._newest_first()]
+        self._answer_pages(rows[shift:] if shift >= 0 else [("ft-new", "RUNNING")] * -shift + rows)
 
     @precondition(lambda self: self.world.pages)
-    @rule(word=st.sampled_from(["PENDING", *ENDS]))
-    def answer_the_pages_with_a_lie(self, word: str) -> None:
-        rows = [(job_id, word) for job_id, _ in self._listed()]
-        for number, asked in tuple(self.world.pages.items()):
-            told = page_body(rows[(number - 1) * PAGE_SIZE :][:PAGE_SIZE], number, len(rows))
-            if not asked.done():
-                self.world.reply(asked, Response(200, {}, told))
+    @rule(status=st.sampled_from(["PENDING", *ENDS]))
+    def answer_the_pages_with_a_lie(self, status: str) -> None:
+        self._answer_pages([(job_id, status) for job_id, _ in self._newest_first()])
 
     @precondition(lambda self: self.world.pages)
     @rule(trouble=troubles)
     def fail_the_pages(self, trouble: str) -> None:
-        for asked in tuple(self.world.pages.values()):
-            if not asked.done():
-                self.world.reply(asked, TROUBLES[trouble]())
+        for page in tuple(self.world.pages):
+            if page in self.world.pages:
+                self.world.answer_page(page, TROUBLES[trouble]())
 
-    def _listed(self) -> list[tuple[str, str]]:
-        return sorted(self.world.statuses.items())
+    def _newest_first(self) -> list[tuple[str, str]]:
+        return sorted(self.world.statuses.items(), reverse=True)
 
-    def _tell_the_truth(self, job_id: str) -> None:
-        told = body({"job_id": job_id, "status": self.world.statuses[job_id]})
-        self.world.reply(self.world.polls[job_id], Response(200, {}, told))
+    def _answer_pages(self, rows: list[tuple[str, str]]) -> None:
+        for page in tuple(self.world.pages):
+            if page in self.world.pages:
+                self.world.answer_page(page, rows)
+
+    def _answer_truly(self, job_id: str) -> None:
+        output = {"job_id": job_id, "status": self.world.statuses[job_id]}
+        if output["status"] == "SUCCEEDED":
+            output["finetuned_output"] = f"model-{job_id}"
+        self.world.answer_poll(job_id, Response(200, {}, body(output)))
 
     # --- the clock --------------------------------------------------------------------------------------
 
@@ -182,7 +173,7 @@ class HubMachine(RuleBasedStateMachine):
         self.world.loop.jump(seconds)
         self.jumped_at = self.world.loop.time()
 
-    # --- the ends ---------------------------------------------------------------------------------------
+    # --- the end ----------------------------------------------------------------------------------------
 
     @precondition(lambda self: not self.world.closed)
     @rule(seldom=st.integers(0, 20))
@@ -191,84 +182,100 @@ class HubMachine(RuleBasedStateMachine):
             self.world.close()
             self._nothing_is_left()
 
-    @precondition(lambda self: not self.world.closed)
-    @rule(seldom=st.integers(0, 20))
-    def the_service_recovers_and_all_jobs_end(self, seldom: int) -> None:
-        """Whatever came before, everybody who still waits learns how his job ended."""
-        if seldom != 13:
-            return
-        for job_id in self.world.statuses:
-            self.a_job_ends(job_id, "SUCCEEDED")
-        for _ in range(300):
-            if not self.world.pending:
-                break
-            self.answer_all_polls()
-            self.answer_the_pages(shift=0, stale=False, first_again=False)
-            self.world.loop.pass_time(5.0)
-        assert self.world.pending == []
-
     def teardown(self) -> None:
         if not hasattr(self, "world"):
             return
-        world = self.world
+        try:
+            self._ends_well(self.world)
+        finally:
+            self.world.loop.close()
+
+    def _ends_well(self, world: World) -> None:
         if not world.closed:
+            self._everybody_learns_the_end()
             world.close()
         world.loop.pass_time(61.0)  # the slowest callback, and the same for what came while it ran
         self._nothing_is_left()
-        for waiter in world.waiters:
-            assert waiter.ends == 1
-            assert waiter.task is not None
-            if waiter.task.cancelled():
-                assert waiter.given_up
+        for caller in world.callers:
+            assert caller.ends == 1
+            assert caller.task is not None
+            if caller.task.cancelled():
+                assert caller.given_up
             else:
-                self._is_a_right_end(waiter.job_id, waiter.outcome())
-        world.loop.close()
+                self._is_a_right_end(caller.job_id, caller.outcome())
+
+    def _everybody_learns_the_end(self) -> None:
+        """Whatever came before: once the service is well and all jobs end, all waits end."""
+        for job_id in self.world.statuses:
+            self.a_job_ends(job_id, "SUCCEEDED")
+        for _ in range(100):
+            if not self.world.pending:
+                break
+            self.answer_all_polls()
+            self.answer_the_pages(shift=0, frozen=False)
+            self.world.loop.pass_time(10.0)
+        assert self.world.pending == []
 
     def _nothing_is_left(self) -> None:
-        hub = self.world.hub
-        assert "watches=0 heap=0 queued=0 polls=0 wakes=never" in repr(hub)
+        stats = self.world.scheduler.stats()
+        assert (stats.jobs, stats.queued, stats.in_flight) == (0, 0, 0)
         left: set[asyncio.Task[Any]] = asyncio.all_tasks(self.world.loop)
-        in_callbacks = {waiter.task for waiter in self.world.pending}
-        assert left <= in_callbacks
+        assert self.world.pending or not left  # a callback may outlast `close` if its job has ended
         assert not self.world.polls
         assert not self.world.pages
 
     def _is_a_right_end(self, job_id: str, outcome: FineTuneJob | BaseException) -> None:
         if isinstance(outcome, FineTuneJob):
+            assert outcome.is_terminal
             assert outcome.job_id == job_id
-            assert (job_id, outcome.raw_status) in self.world.ends_told
         else:
             assert isinstance(outcome, DashScopeFTError)
             assert outcome.job_id == job_id
 
-    # --- what the hub owes ------------------------------------------------------------------------------
+    # --- what callers may rely on -----------------------------------------------------------------------
 
     @invariant()
-    def nobody_is_forgotten(self) -> None:
-        assert_nobody_is_forgotten(self.world.hub)
+    def every_wait_goes_on(self) -> None:
+        """Each job that is waited for is known, and a request or a timer will bring the next step."""
+        world = self.world
+        stats = world.scheduler.stats()
+        waiting = {caller.job_id for caller in world.pending if caller.is_undecided()}
+        assert stats.jobs == len(waiting)
+        assert stats.queued <= stats.jobs
+        assert stats.in_flight == len(world.polls) + len(world.pages)
+        for job_id in waiting:
+            assert world.scheduler.next_poll(job_id) is not None
+        if waiting:
+            assert stats.in_flight or world.loop.timers()
 
     @invariant()
-    def one_poll_per_job_is_in_flight(self) -> None:
-        assert self.world.double_flights == []
+    def a_job_has_one_poll_in_flight(self) -> None:
+        assert self.world.double_polls == []
 
     @invariant()
     def deadlines_hold(self) -> None:
         now = self.world.loop.time()
-        for waiter in self.world.pending:
-            if waiter.deadline is not None:
+        for caller in self.world.pending:
+            if caller.deadline is not None:
                 # One whose deadline passed while the machine slept has its last poll after that.
-                assert now <= max(waiter.deadline, self.jumped_at) + LAST_POLL + 0.01
+                assert now <= max(caller.deadline, self.jumped_at) + LAST_POLL + 0.01
 
     @invariant()
-    def an_end_is_told_last_and_once(self) -> None:
-        for waiter in self.world.waiters:
-            assert not any(job.is_terminal for job in waiter.told[:-1])
-            assert all(later.is_change_from(job) for job, later in pairwise(waiter.told))
+    def a_caller_gets_the_end_last_and_once(self) -> None:
+        for caller in self.world.callers:
+            assert not any(job.is_terminal for job in caller.updates[:-1])
+            assert all(later.is_change_from(job) for job, later in pairwise(caller.updates))
 
     @invariant()
-    def nobody_complains(self) -> None:
+    def an_end_was_shown_by_a_get_or_by_a_proven_list(self) -> None:
+        assert all(caller.was_shown for caller in self.world.callers)
+
+    @invariant()
+    def nothing_fails_unseen(self) -> None:
         assert self.world.complaints == []
 
 
-HubMachine.TestCase.settings = settings(max_examples=settings().max_examples // 2, stateful_step_count=50)
-TestHubMachine = HubMachine.TestCase
+SchedulerMachine.TestCase.settings = settings(
+    max_examples=settings().max_examples // 2, stateful_step_count=50
+)
+TestSchedulerMachine = SchedulerMachine.TestCase

@@ -223,10 +223,22 @@ def find_settings(
     try:
         found = _locate(base_url, region, workspace, os.environ, allow_insecure_http=allow_insecure_http)
         key = _find_key(given, os.environ)
-        return attrs.evolve(found, api_key=None if key is None else Setting(_masked(key[0]), key[1]))
+        if key is None:
+            return found
+        # A key that was given in the place of another setting must not be shown there.
+        return FoundSettings(
+            base_url=_without(key[0], found.base_url),
+            region=found.region,
+            workspace=found.workspace and _without(key[0], found.workspace),
+            api_key=Setting(_masked(key[0]), key[1]),
+        )
     except ConfigurationError as error:
         refusal = error.with_traceback(None)
     raise refusal
+
+
+def _without(key: Secret, setting: Setting) -> Setting:
+    return Setting(key.masked_in(setting.value.encode("utf-8", "replace")).decode(), setting.source)
 
 
 def _masked(key: Secret) -> str:

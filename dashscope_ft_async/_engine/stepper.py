@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from math import inf
 from typing import TypeAlias
 
+import attrs
+
 from dashscope_ft_async._api.events import EventStream
 from dashscope_ft_async._engine.wait import Wait
 from dashscope_ft_async._engine.watch import Watch
@@ -58,10 +60,7 @@ class Stepper:
         """Do what `next_step` decides for one wait. Returns whether the wait has ended."""
         match next_step(wait.policy, wait.state, outcome, now=now, u=u, contact=contact):
             case Sleep(seconds, state):
-                if isinstance(outcome, FineTuneJob):
-                    last = wait.state.last
-                    if not isinstance(last, FineTuneJob) or outcome.is_change_from(last):
-                        wait.put_change(outcome)
+                self._put_change(wait, outcome)
                 wait.state = state
                 wait.due = now + seconds
                 if self._events.has_hooks and isinstance(outcome, BaseException):
@@ -72,8 +71,18 @@ class Stepper:
                     self._events.emit(ModelNameMissing(job=snapshot))
                 wait.resolve(snapshot)
             case Fail(error):
+                if isinstance(outcome, FineTuneJob):  # the deadline has passed
+                    self._put_change(wait, outcome)
+                    wait.state = attrs.evolve(wait.state, last=outcome)
                 self.reject(wait, error)
         return True
+
+    @staticmethod
+    def _put_change(wait: Wait, outcome: Outcome) -> None:
+        if isinstance(outcome, FineTuneJob):
+            last = wait.state.last
+            if not isinstance(last, FineTuneJob) or outcome.is_change_from(last):
+                wait.put_change(outcome)
 
     def reject(self, wait: Wait, error: BaseException) -> None:
         """End a wait with an error, which gets the job and the state of the wait."""

@@ -178,7 +178,7 @@ def test_an_outage_exits_6_with_what_was_known(server: Service) -> None:
         (["wait", "--region", "atlantis", "ft-1"], "unknown region"),
         (["wait", "--api-key", "secret", "ft-1"], "No such option"),
         (["--region", "cn-beijing", "get", "ft-1"], "after the name of a command"),
-        (["get", "a b"], "is no job id"),
+        (["get", "a b"], "is not a job id"),
         (["get", "--timeout", "0", "ft-1"], "--timeout"),
     ],
 )

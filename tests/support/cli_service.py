@@ -116,4 +116,4 @@ def lines_of(text: str) -> list[Json]:
 def process_of(*args: str) -> list[str]:
     """The command as a process. Ctrl-C reaches it also where the tests were started without one."""
     code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-    return [sys.executable, "-c", f"{code}; from _dashscope_ft import main; main()", *args]
+    return [sys.executable, "-c", f"{code}; from dashscope_ft_async.__main__ import main; main()", *args]

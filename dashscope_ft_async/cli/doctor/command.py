@@ -65,7 +65,7 @@ class Examination:
         system = f"Python {platform.python_version()}, aiohttp {version('aiohttp')}, {platform.platform()}"
         yield Check("versions", Verdict.OK, f"dashscope-ft-async {__version__}, {system}")
         place = self.settings()
-        key = place if isinstance(place, ConfigurationError) else place.api_key
+        key = self.key()
         yield of_key(key, _mode(key))
         yield of_host(place)
         if isinstance(place, ConfigurationError):
@@ -79,11 +79,18 @@ class Examination:
             async for check in steps:
                 yield check
                 way = way or (check.name if check.verdict is Verdict.FAILED else "")
-        broken = "key" if key is None else way
+        broken = way if isinstance(key, Setting) else "key"
         if broken:
             yield skipped("access", f"{broken} failed")
         else:
             yield await self._timed("access", partial(self._asked, place), inf)
+
+    def key(self) -> Setting | ConfigurationError | None:
+        """The API key, whatever the other settings are."""
+        try:
+            return find_settings(base_url="https://dashscope-intl.aliyuncs.com").api_key
+        except ConfigurationError as error:
+            return error
 
     def settings(self) -> FoundSettings | ConfigurationError:
         """The settings that the client uses."""

@@ -1,4 +1,4 @@
-"""Floor 1: what is raised."""
+"""The errors: their tree, their attributes, and their text."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from dashscope_ft_async.errors import (
     APIError,
     APIResponseValidationError,
     APIStatusError,
+    AuthenticationError,
     BadRequestError,
     ConfigurationError,
     ConflictError,
@@ -24,6 +25,7 @@ from dashscope_ft_async.errors import (
     InternalServerError,
     JobError,
     NotFoundError,
+    PermissionDeniedError,
     RateLimitError,
     WaitError,
 )
@@ -42,8 +44,8 @@ CLASSES: list[Any] = [getattr(errors, name) for name in errors.__all__]
 # --- the tree -----------------------------------------------------------------------------------------
 
 
-def drawn_tree() -> dict[str, str | None]:
-    """Class name → name of its parent, as the docstring of the module draws it."""
+def tree_in_docstring() -> dict[str, str | None]:
+    """Class name → name of its parent, according to the docstring of the module."""
     parents: dict[str, str | None] = {}
     branch: list[str] = []
     for line in (errors.__doc__ or "").splitlines():
@@ -57,12 +59,12 @@ def drawn_tree() -> dict[str, str | None]:
     return parents
 
 
-def drawn_builtins() -> dict[str, str]:
+def builtins_in_docstring() -> dict[str, str]:
     found: list[tuple[str, str]] = re.findall(r"(\w+) +\((\w+)\)", errors.__doc__ or "")
     return dict(found)
 
 
-def test_the_tree_is_the_one_drawn_in_the_docstring() -> None:
+def test_the_tree_is_as_in_the_docstring() -> None:
     real = {
         kind.__name__: next(
             (base.__name__ for base in kind.__bases__ if issubclass(base, DashScopeFTError)), None
@@ -70,10 +72,10 @@ def test_the_tree_is_the_one_drawn_in_the_docstring() -> None:
         for kind in CLASSES
     }
 
-    assert real == drawn_tree()
+    assert real == tree_in_docstring()
 
 
-def test_the_builtin_bases_are_the_ones_drawn() -> None:
+def test_the_builtin_bases_are_as_in_the_docstring() -> None:
     real = {
         kind.__name__: base.__name__
         for kind in CLASSES
@@ -81,7 +83,7 @@ def test_the_builtin_bases_are_the_ones_drawn() -> None:
         if kind is not DashScopeFTError and not issubclass(base, DashScopeFTError)
     }
 
-    assert real == drawn_builtins()
+    assert real == builtins_in_docstring()
     assert real == {
         "ConfigurationError": "ValueError",
         "APITimeoutError": "TimeoutError",
@@ -127,6 +129,7 @@ FACTS: dict[type[DashScopeFTError], dict[str, Any]] = {
         "status": 203,
         "request_id": "r-1",
         "retry_after": 2.5,
+        "json_body": False,
         "job_id": "ft-1",
     },
     APIConnectionError: {"message": "no way", "job_id": "ft-1", "never_connected": True},
@@ -160,8 +163,8 @@ def repickled(error: DashScopeFTError) -> Any:
 
 
 def facts(error: BaseException) -> dict[str, Any]:
-    told = {name: repr(value) for name, value in vars(error).items()}
-    return {"type": type(error), "args": error.args, "str": str(error), **told}
+    values = {name: repr(value) for name, value in vars(error).items()}
+    return {"type": type(error), "args": error.args, "str": str(error), **values}
 
 
 @pytest.mark.parametrize("kind", CLASSES)
@@ -178,21 +181,22 @@ def test_an_error_survives_copy_and_pickle(kind: Any, copied: Any, made: Any) ->
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_str_ends_with_the_advice_and_names_the_job(kind: Any) -> None:
-    text = str(full(kind))
+    error = full(kind)
 
-    assert text.endswith(kind.advice)
-    assert "job ft-1" in text
+    assert str(error).endswith(error.advice)
+    assert "job ft-1" in str(error)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in CLASSES if issubclass(kind, APIStatusError)])
 def test_str_of_a_refusal_names_code_text_status_request_id_and_wait(kind: Any) -> None:
     expected = "Teapot: no, no (job ft-1, HTTP 418, request_id r-1, retry after 2.5 s)"
+    error = full(kind)
 
-    assert str(full(kind)) == " ".join(filter(None, [expected, kind.advice]))
+    assert str(error) == " ".join(filter(None, [expected, error.advice]))
 
 
 @pytest.mark.parametrize("kind", [kind for kind in CLASSES if issubclass(kind, WaitError)])
-def test_str_of_a_given_up_wait_names_what_it_knew(kind: Any) -> None:
+def test_str_of_a_wait_that_was_given_up_names_its_last_facts(kind: Any) -> None:
     text = str(full(kind))
 
     assert text.startswith("over (job ft-1, last status FAILED, after 12.3 s, polls 7, last error ")
@@ -204,7 +208,7 @@ def test_str_of_a_failed_job_names_its_status_code_and_request_id(kind: Any) -> 
     assert str(full(kind)).startswith("ended (job ft-1, status FAILED, code 1, request_id r-7)")
 
 
-def test_str_of_an_odd_answer_names_status_and_request_id() -> None:
+def test_str_of_a_malformed_answer_names_status_and_request_id() -> None:
     assert str(full(APIResponseValidationError)).startswith("odd (job ft-1, HTTP 203, request_id r-1)")
 
 
@@ -213,8 +217,33 @@ def test_str_of_nothing_is_nothing() -> None:
     assert str(JobError()) == ""
 
 
-def test_internal_error_says_to_note_the_request_id_and_open_a_ticket() -> None:
-    assert "note the request id and open a support ticket" in str(InternalServerError("x", status=500))
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (BadRequestError(status=400, code="InvalidParameter"), "the parameter that the message names"),
+        (BadRequestError(status=400, code="invalid_parameter"), "the parameter that the message names"),
+        (BadRequestError(status=400, code="UnsupportedOperation"), "The status of the job does not allow"),
+        (BadRequestError(status=400, code="Other"), "will be refused again"),
+        (AuthenticationError(status=401, code="InvalidApiKey"), "DASHSCOPE_REGION=cn-beijing"),
+        (PermissionDeniedError(status=403, code="AccessDenied"), "use this workspace and model"),
+        (PermissionDeniedError(status=403, code="AccessDenied.Unpurchased"), "Check the account"),
+        (PermissionDeniedError(status=403, code="AllocationQuota.FreeTierOnly"), "Check the account"),
+        (PermissionDeniedError(status=400, code="Arrearage"), "Check the account"),
+        (InternalServerError("x", status=500), "note the request id and open a support ticket"),
+    ],
+)
+def test_the_advice_fits_the_code(error: APIStatusError, advice: str) -> None:
+    assert advice in error.advice
+    assert advice in str(error)
+
+
+def test_str_names_the_address_if_it_may_be_wrong_and_no_job_without_an_id() -> None:
+    error = APIConnectionError("cannot connect to h:1: connection refused", job_id="")
+    error.sent_to = "https://h:1/api/v1 (from DASHSCOPE_BASE_URL)"
+
+    assert str(error).startswith(
+        "cannot connect to h:1: connection refused (sent to https://h:1/api/v1 (from DASHSCOPE_BASE_URL)) "
+    )
 
 
 def test_an_old_pickle_without_a_fact_still_loads() -> None:
@@ -276,5 +305,5 @@ def test_a_documented_code_lands_on_its_class_with_its_facts(
     assert (error.status, error.code, error.message) == (status, code, message)
     assert (error.request_id, error.retry_after, error.json_body) == ("BE213CDD", 7.0, True)
     assert str(error).startswith(f"{code}: {message} (HTTP {status}, request_id BE213CDD, retry after 7 s)")
-    assert str(error).endswith(kind.advice)
-    assert kind.advice
+    assert str(error).endswith(error.advice)
+    assert error.advice

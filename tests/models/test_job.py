@@ -1,8 +1,9 @@
-"""Floor 0: the values."""
+"""Jobs: fields, whether they have ended, how long they took, and what counts as a change."""
 
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -33,6 +34,8 @@ OTHER_VALUES: dict[str, Any] = {
     "usage": 1,
     "output_cnt": 1,
     "max_output_cnt": 1,
+    "training_datasets": ({"file_id": "a"},),
+    "validation_datasets": ({"file_id": "b"},),
     "extra": {"new": 1},
     **dict.fromkeys(
         (
@@ -46,6 +49,8 @@ OTHER_VALUES: dict[str, Any] = {
             "modifier",
             "creator",
             "group",
+            "model_name",
+            "charge_type",
             "code",
             "message",
             "request_id",
@@ -89,9 +94,18 @@ def test_a_job_with_mappings_can_be_in_a_set() -> None:
     assert {first, second} == {first}
 
 
-def test_jobs_do_not_share_their_empty_mappings() -> None:
-    assert job().extra is not job().extra
-    assert job().hyper_parameters is not job().hyper_parameters
+@pytest.mark.parametrize("name", ["extra", "hyper_parameters"])
+def test_an_empty_mapping_cannot_be_changed_since_jobs_share_it(name: str) -> None:
+    empty: Any = getattr(job(), name)
+
+    assert empty == {}
+    assert json.dumps(empty) == "{}"
+    for method, argument in (("update", {"a": 1}), ("setdefault", "a"), ("__ior__", {"a": 1})):
+        with pytest.raises(TypeError, match="cannot be changed"):
+            getattr(empty, method)(argument)
+    with pytest.raises(TypeError, match="cannot be changed"):
+        empty["a"] = 1
+    assert getattr(job(), name) == {}
 
 
 def repickled(value: Any) -> Any:

@@ -6,7 +6,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
-from typing import TypeGuard, cast
+from typing import TypeGuard, TypeVar, cast
 from urllib.parse import quote, urlencode
 
 import orjson
@@ -14,6 +14,8 @@ import orjson
 from dashscope_ft_async._api.wire.messages import Request
 from dashscope_ft_async.errors import ConfigurationError
 from dashscope_ft_async.models import Checkpoint, FineTuneJob, WatchState, looks_like_api_key, safe_text
+
+_T = TypeVar("_T")
 
 # --- ids as parts of a path ---------------------------------------------------------------------------
 
@@ -156,7 +158,7 @@ def create_request(arguments: Mapping[str, object]) -> Request:
     The entries of the argument ``extra_body`` are added to the body and replace those of other arguments.
     """
     given = {name: value for name, value in arguments.items() if value is not None}
-    extra = _mapping("extra_body", given.pop("extra_body", {}))
+    extra = _plain("extra_body", _mapping, given.pop("extra_body", {}))
     names = given.keys() | extra.keys()
     if {"training_file_ids", "training_datasets"} <= names:
         raise ConfigurationError("give either training_file_ids or training_datasets, not both.")
@@ -166,18 +168,18 @@ def create_request(arguments: Mapping[str, object]) -> Request:
         raise ConfigurationError("give either validation_file_ids or validation_datasets, not both.")
     if "model" not in names:
         raise ConfigurationError("give the model to tune.")
-    body = {name: _written(name, _CREATE_RULES[name], value) for name, value in given.items()}
-    body |= {name: _written(f"extra_body.{name}", _json_value, value) for name, value in extra.items()}
-    return Request("POST", "/fine-tunes", orjson.dumps(body))
+    body = {name: _plain(name, _CREATE_RULES[name], value) for name, value in given.items()}
+    return Request("POST", "/fine-tunes", orjson.dumps(body | extra))
 
 
-def _written(name: str, rule: Callable[[str, object], object], value: object) -> orjson.Fragment:
+def _plain(name: str, rule: Callable[[str, object], _T], value: object) -> _T:
+    """Return `value` as the `rule` has it, which JSON can hold."""
     try:
-        return orjson.Fragment(orjson.dumps(rule(name, value)))
-    except orjson.JSONEncodeError as error:
-        raise ConfigurationError(f"{name} cannot be written as JSON: {error}") from None
-    except RecursionError:
+        plain = rule(name, value)
+        orjson.dumps(plain)
+    except (RecursionError, orjson.JSONEncodeError):
         raise ConfigurationError(f"{name} cannot be written as JSON: it is nested too deep.") from None
+    return plain
 
 
 _CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -219,7 +221,7 @@ def _mapping(name: str, value: object) -> dict[str, object]:
         raise ConfigurationError(f"{name} must be a mapping, not {_shown(value)}.")
     plain: dict[str, object] = {}
     for key, item in cast("Mapping[object, object]", value).items():
-        if not isinstance(key, str):
+        if not isinstance(key, str) or _SURROGATE.search(key):
             raise ConfigurationError(f"the keys of {name} must be text, not {_shown(key)}.")
         plain[key] = _json_value(f"{name}.{key}", item)
     return plain

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dashscope_ft_async import JobStatus
+from dashscope_ft_async import FineTuneJob, JobStatus
 from dashscope_ft_async._api.wire import Response, decode_job, decode_page
 from dashscope_ft_async.errors import (
     APIResponseValidationError,
@@ -100,6 +100,7 @@ def test_no_field_of_a_job_fixture_is_lost(row: dict[str, Any]) -> None:
     fields = {aliases.get(name, str(name)) for name in output}
     kept = {name for name in fields - set(job.extra) if getattr(job, name) is not None}
     assert kept | set(job.extra) == fields
+    assert FineTuneJob.from_dict(json.loads(job.to_json())) == job
 
 
 def test_the_api_pages_own_sample_field_by_field() -> None:
@@ -139,13 +140,16 @@ def test_the_api_pages_own_sample_field_by_field() -> None:
     assert job.extra == {}
 
 
-def test_a_job_with_data_sets_keeps_them_in_extra() -> None:
+def test_a_newer_job_has_data_sets() -> None:
     body = (FIXTURES / "job-succeeded-datasets.json").read_bytes()
 
     job = decode_job(Response(200, {}, body), JOB_ID)
 
     assert job.training_file_ids == ()
-    assert "training_datasets" in job.extra
+    assert job.training_datasets == (
+        {"data_source_type": "file_id", "file_id": "11111111-1111-4111-8111-111111111111"},
+    )
+    assert job.extra == {}
 
 
 def test_the_two_counts_of_the_table_are_read_where_a_sample_has_them() -> None:
@@ -264,8 +268,8 @@ def test_a_refusal_the_manifest_does_not_judge_is_a_create_throttle(row: dict[st
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("raw/502-nginx.html", "bytes that are not the service's JSON"),
-        ("raw/500-wrapping-502.html", "bytes that are not the service's JSON"),
+        ("raw/502-nginx.html", "the body is not JSON"),
+        ("raw/500-wrapping-502.html", "the body is not JSON"),
         ("raw/429-empty.txt", None),
     ],
 )

@@ -1,4 +1,4 @@
-"""What the decoders make of odd answers: as much as can be read without guessing."""
+"""Answers about jobs: odd values are read as far as possible without guessing."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
-from dashscope_ft_async import FineTuneJob, JobPage, JobStatus
-from dashscope_ft_async._api.wire import Response, decode_job, decode_page
+from dashscope_ft_async import FineTuneJob, JobStatus
+from dashscope_ft_async._api.wire import (
+    Response,
+    decode_job,
+)
 from dashscope_ft_async.errors import (
     APIResponseValidationError,
     APIStatusError,
@@ -34,12 +37,15 @@ TEXT_FIELDS = [
     "modifier",
     "creator",
     "group",
+    "model_name",
+    "charge_type",
     "code",
     "message",
 ]
 NUMBER_FIELDS = ["usage", "output_cnt", "max_output_cnt"]
 TIME_FIELDS = ["create_time", "end_time"]
 LIST_FIELDS = ["training_file_ids", "validation_file_ids"]
+DATASET_FIELDS = ["training_datasets", "validation_datasets"]
 
 
 def response(body: object, status: int = 200, **headers: str) -> Response:
@@ -68,7 +74,8 @@ def test_two_fields_are_enough() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [*TEXT_FIELDS, *NUMBER_FIELDS, *TIME_FIELDS, *LIST_FIELDS, "hyper_parameters"]
+    "name",
+    [*TEXT_FIELDS, *NUMBER_FIELDS, *TIME_FIELDS, *LIST_FIELDS, *DATASET_FIELDS, "hyper_parameters"],
 )
 def test_null_is_the_same_as_absent(name: str) -> None:
     assert decoded(**{name: None}) == decoded()
@@ -79,8 +86,8 @@ def test_empty_text_is_the_same_as_absent(name: str) -> None:
     assert decoded(**{name: ""}) == decoded()
 
 
-def test_fields_nobody_knows_are_kept_in_extra() -> None:
-    unknown = {"charge_type": "token", "error": None, "raw_status": "no", "extra": {"a": [1]}}
+def test_unknown_fields_are_kept_in_extra() -> None:
+    unknown = {"speed": "fast", "error": None, "raw_status": "no", "extra": {"a": [1]}}
 
     assert decoded(**unknown).extra == unknown
 
@@ -118,24 +125,26 @@ ODD_TIMES: list[Any] = [
 ]
 ODD_LISTS: list[Any] = ["abc", 5, True, {}, {"a": 1}, [None], ["a", 5], [["a"]], [""]]
 ODD_MAPPINGS: list[Any] = ["x", 5, True, [], [["a", 1]]]
-ODD = [
+ODD_DATASETS: list[Any] = ["x", 5, True, {}, [None], ["a"], [[]]]
+ODD: list[tuple[str, Any]] = [
     *((name, value) for name in TEXT_FIELDS for value in ODD_TEXTS),
     *((name, value) for name in NUMBER_FIELDS for value in ODD_NUMBERS),
     *((name, value) for name in TIME_FIELDS for value in ODD_TIMES),
     *((name, value) for name in LIST_FIELDS for value in ODD_LISTS),
+    *((name, value) for name in DATASET_FIELDS for value in ODD_DATASETS),
     *(("hyper_parameters", value) for value in ODD_MAPPINGS),
 ]
 
 
 @pytest.mark.parametrize(("name", "value"), ODD, ids=repr)
-def test_what_cannot_be_read_is_none_and_its_original_stays_in_extra(name: str, value: object) -> None:
+def test_an_unreadable_value_is_none_and_its_original_is_kept_in_extra(name: str, value: object) -> None:
     job = decoded(**{name: value})
 
     assert getattr(job, name) == getattr(decoded(), name)
     assert job.extra == {name: value}
 
 
-def test_many_odd_fields_do_not_cost_the_job() -> None:
+def test_the_other_fields_of_a_job_with_many_odd_ones_are_read() -> None:
     odd: dict[str, object] = {"usage": [], "create_time": 5, "model": {}, "training_file_ids": 7}
 
     job = decoded(**odd, group="llm", new=1)
@@ -168,7 +177,7 @@ WORDS = {
 @pytest.mark.parametrize("spelt", ["{}", " {}\n", "\t{}"], ids=["as is", "blanks", "tab"])
 @pytest.mark.parametrize("case", [str, str.lower, str.title])
 @pytest.mark.parametrize("word", WORDS)
-def test_a_status_word_is_folded_and_kept(word: str, case: Any, spelt: str) -> None:
+def test_a_status_is_unified_and_its_original_kept(word: str, case: Any, spelt: str) -> None:
     sent = spelt.format(case(word))
 
     job = decoded(status=sent)
@@ -217,7 +226,7 @@ def test_a_time_is_as_sent_with_a_zone_only_where_the_text_names_one(
     assert (getattr(job, name).tzinfo is None) is ("+" not in iso)
 
 
-def test_a_word_nobody_knows_with_an_unreadable_end_time_does_not_end_a_job() -> None:
+def test_an_unknown_status_with_an_unreadable_end_time_is_not_terminal() -> None:
     assert not decoded(status="ARCHIVED", end_time=1730191833).is_terminal
 
 
@@ -275,7 +284,7 @@ OUTPUT = {"job_id": "ft-1", "status": "RUNNING"}
     ],
     ids=lambda body: ",".join(body),
 )
-def test_a_job_in_the_envelope_counts_whatever_stands_beside_it(body: object) -> None:
+def test_a_job_is_read_whatever_stands_next_to_it(body: object) -> None:
     assert decode_job(response(body), "ft-1") == decoded_without_request_id()
 
 
@@ -305,7 +314,7 @@ def test_the_request_id_comes_from_the_body_else_the_header(
 
 
 @pytest.mark.parametrize("job_id", ["ft-2", "FT-1", "ft-1 ", "sk-abcdefgh"])
-def test_another_jobs_answer_is_malformed(job_id: str) -> None:
+def test_an_answer_about_another_job_is_malformed(job_id: str) -> None:
     error = refused({"output": {**OUTPUT, "job_id": job_id}})
 
     assert type(error) is APIResponseValidationError
@@ -334,7 +343,7 @@ def test_another_jobs_answer_is_malformed(job_id: str) -> None:
     ],
     ids=lambda value: repr(value)[:40],
 )
-def test_what_is_no_documented_answer_is_malformed_and_says_where(body: bytes, where: str) -> None:
+def test_an_undocumented_answer_is_malformed_and_the_error_says_where(body: bytes, where: str) -> None:
     error = refused(body)
 
     assert type(error) is APIResponseValidationError
@@ -390,67 +399,3 @@ def test_a_nested_error_under_200_is_an_error_of_its_class(output: dict[str, obj
     error = refused({"error": {"code": "insufficient_quota", "message": "m"}, "request_id": "r", **output})
 
     assert (type(error), error.code, error.message) == (RateLimitError, "insufficient_quota", "m")
-
-
-# --- pages --------------------------------------------------------------------------------------------
-
-
-def page(**output: object) -> JobPage:
-    return decode_page(response({"request_id": "r", "output": output}), 3, 20)
-
-
-@pytest.mark.parametrize("jobs", [{}, {"jobs": None}, {"jobs": []}], ids=repr)
-def test_a_page_without_jobs_is_empty(jobs: dict[str, object]) -> None:
-    assert page(**jobs) == JobPage(page_no=3, page_size=20, request_id="r")
-
-
-NO_COUNTS: list[Any] = [None, "", "x", -1, True, 1.5, [], {}]
-
-
-@pytest.mark.parametrize("sent", NO_COUNTS, ids=repr)
-def test_numbers_of_a_page_that_cannot_be_read_are_those_asked_for(sent: object) -> None:
-    read = page(page_no=sent, page_size=sent, total=sent)
-
-    assert (read.page_no, read.page_size, read.total) == (3, 20, None)
-
-
-def test_numbers_of_a_page_may_be_text() -> None:
-    read = page(page_no="2", page_size="10", total="12", new=1)
-
-    assert (read.page_no, read.page_size, read.total, read.extra) == (2, 10, 12, {"new": 1})
-
-
-def test_an_odd_optional_field_does_not_cost_the_page() -> None:
-    odd: dict[str, Any] = {**OUTPUT, "usage": [], "jobs_name": "n"}
-    read = page(jobs=[OUTPUT, odd])
-
-    assert [job.job_name for job in read.jobs] == [None, "n"]
-    assert read.jobs[1].extra == {"usage": []}
-
-
-def test_a_row_that_is_no_job_does_not_cost_the_page_and_is_kept_aside() -> None:
-    bad: list[Any] = [None, "ft-3", {"job_id": "ft-2"}, {**OUTPUT, "status": []}]
-    read = page(jobs=[bad[0], OUTPUT, *bad[1:], OUTPUT], total=6, new=1)
-
-    assert [job.job_id for job in read.jobs] == [OUTPUT["job_id"]] * 2
-    assert read.extra == {"new": 1, "jobs": bad}
-
-
-NO_JOBS: list[Any] = [
-    (5, "@ $.output.jobs"),
-    (True, "@ $.output.jobs"),
-    ("abc", "@ $.output.jobs"),
-    ({"a": 1}, "@ $.output.jobs"),
-    ([None], "found NoneType @ $.output.jobs[0]"),
-    ([{"job_id": "ft-2"}, None], "@ $.output.jobs[0].status"),
-    ([[]] * 1000, "@ $.output.jobs[0]"),
-]
-
-
-@pytest.mark.parametrize(("jobs", "where"), NO_JOBS, ids=lambda value: repr(value)[:40])
-def test_a_page_that_is_none_is_malformed_and_says_where(jobs: object, where: str) -> None:
-    with pytest.raises(APIResponseValidationError) as caught:
-        page(jobs=jobs)
-
-    assert where in str(caught.value)
-    assert len(str(caught.value)) < 500

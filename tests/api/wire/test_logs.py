@@ -1,15 +1,17 @@
-"""Answers about logs: whatever they are, lines or one of our errors."""
+"""Answers about logs: pages of lines, and the event stream."""
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashscope_ft_async import APIError, APIResponseValidationError, ConfigurationError, NotFoundError
-from dashscope_ft_async._api.wire import Request, Response, decode_logs, logs_request, stream_request
+from dashscope_ft_async import APIResponseValidationError
+from dashscope_ft_async._api.config import Mask, Secret
+from dashscope_ft_async._api.wire import Event, EventParser, Response, decode_logs
 from tests.support.paths import FIXTURES
 
 
@@ -51,58 +53,100 @@ def test_each_entry_is_one_line(output: object, lines: tuple[str, ...], total: i
     assert (page.lines, page.total) == (lines, total)
 
 
-def test_what_is_unknown_is_kept() -> None:
+def test_unknown_fields_are_kept() -> None:
     assert decode_logs(answered({"logs": [], "next": 7})).extra == {"next": 7}
 
 
 @pytest.mark.parametrize("output", [{"logs": 7}, {"logs": {"a": 1}}, ["a"], True, None])
-def test_what_is_no_log_is_told(output: object) -> None:
+def test_an_answer_without_lines_is_malformed(output: object) -> None:
     with pytest.raises(APIResponseValidationError, match=r"\$\.output"):
         decode_logs(answered(output))
 
 
-def test_an_error_is_an_error() -> None:
-    body = (FIXTURES / "error-404-not-found.json").read_bytes()
-    with pytest.raises(NotFoundError):
-        decode_logs(Response(404, {}, body))
+# --- the event stream ---------------------------------------------------------------------------------
+
+FIXTURE = FIXTURES / "raw" / "stream.sse.txt"
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
-    lambda inner: (
-        st.lists(inner, max_size=4)
-        | st.dictionaries(st.sampled_from(["output", "logs", "total", "code", "data"]), inner, max_size=4)
-    ),
-    max_leaves=12,
-)
+def events_of(*pieces: bytes) -> list[Event]:
+    parser = EventParser()
+    return [event for piece in pieces for event in parser.feed(piece)]
 
 
-@given(st.integers(100, 599), st.binary(max_size=80) | JSON.map(lambda value: json.dumps(value).encode()))
-def test_any_answer_is_a_page_or_one_of_our_errors(status: int, body: bytes) -> None:
-    try:
-        page = decode_logs(Response(status, {}, body))
-    except APIError:
-        return
-    assert all(isinstance(line, str) for line in page.lines)
+def test_the_recorded_stream() -> None:
+    connected, succeeded, failed = events_of(FIXTURE.read_bytes())
 
-
-def test_requests() -> None:
-    assert logs_request("ft-ü/a", 7, 100) == Request(
-        "GET", "/fine-tunes/ft-%C3%BC%2Fa/logs?offset=7&line=100"
-    )
-    assert stream_request("ft/1") == Request("GET", "/fine-tunes/ft%2F1/stream")
-
-
-@pytest.mark.parametrize(("offset", "lines"), [(0, 1), (10**9, 1000)])
-def test_numbers_at_the_bounds(offset: int, lines: int) -> None:
-    assert logs_request("ft-1", offset, lines).path.endswith(f"?offset={offset}&line={lines}")
+    assert connected == Event("connect success, now start to follow ft-202601051030-a1b2")
+    assert succeeded == Event("2026-01-05 10:52:38,689 - INFO - finetune-job succeeded")
+    assert failed.is_error
+    assert failed.status == 500
+    assert "stream broken" in failed.data
 
 
 @pytest.mark.parametrize(
-    ("offset", "lines"), [(-1, 1), (10**9 + 1, 1), (0, 0), (0, 1001), (True, 1), (0, 1.0)]
+    ("text", "events"),
+    [
+        (b"", []),
+        (b"data:a\ndata:b\n\n", [Event("a"), Event("b")]),
+        (b"data: a\n", [Event(" a")]),
+        (b"data:a\ndata:b", [Event("a")]),
+        (b"data:\n", [Event("")]),
+        (b"data:a\r", [Event("a")]),
+        (b"data:a\r\ndata:b\rdata:c\n", [Event("a"), Event("b"), Event("c")]),
+        (b": heartbeat\nid:7\nretry:3\nnonsense\ndata:a\n", [Event("a")]),
+        (b"event: error\ndata:a\ndata:b\n", [Event("a", is_error=True), Event("b")]),
+        (b"event:error\nstatus: 429 \ndata:a\n", [Event("a", is_error=True, status=429)]),
+        (b"event:error\nstatus:often\ndata:a\n", [Event("a", is_error=True)]),
+        (b"event:message\nstatus:200\ndata:a\n", [Event("a")]),
+        (b"data:\xff\n", [Event("�")]),
+        ("data:中文\n".encode(), [Event("中文")]),
+    ],
 )
-def test_numbers_the_service_would_refuse(offset: int, lines: int) -> None:
-    with pytest.raises(
-        ConfigurationError, match=r"^(offset|lines) must be a whole number from [01] to 10+, "
-    ):
-        logs_request("ft-1", offset, lines)
+def test_lines_become_events(text: bytes, events: list[Event]) -> None:
+    assert events_of(text) == events
+
+
+STREAMS = st.lists(
+    st.sampled_from(
+        [b"data:", b"event:error", b"status:", b"500", b"\r", b"\n", b"a", b"\xe4", b"\xb8\xad", b":"]
+    ),
+    max_size=30,
+).map(b"".join)
+
+
+@given(STREAMS | st.binary(max_size=60), st.lists(st.integers(0, 60), max_size=8))
+def test_the_events_do_not_depend_on_the_pieces(text: bytes, cuts: list[int]) -> None:
+    places = sorted({0, len(text), *(cut for cut in cuts if cut < len(text))})
+    pieces = [text[a:b] for a, b in itertools.pairwise(places)]
+
+    assert events_of(*pieces) == events_of(text)
+
+
+def test_an_endless_line_takes_limited_memory() -> None:
+    parser = EventParser()
+    for _ in range(40):
+        parser.feed(b"data:" + b"x" * 1_000_000)
+
+    (event,) = parser.feed(b"\n")
+
+    assert len(event.data) < 1_100_000
+
+
+@given(
+    st.lists(st.sampled_from(["sk-secret", "sk-sec", "ret", "sk-", "s", "k", "x", "\n"]), max_size=20),
+    st.integers(1, 5),
+)
+def test_a_key_is_masked_also_across_pieces(parts: list[str], size: int) -> None:
+    text = "".join(parts).encode()
+    mask = Mask(Secret("sk-secret"))
+    pieces = [mask.feed(text[at : at + size]) for at in range(0, len(text), size)]
+
+    assert b"".join([*pieces, mask.end()]) == text.replace(b"sk-secret", b"***")
+
+
+def test_a_mask_delays_only_what_may_be_a_key() -> None:
+    mask = Mask(Secret("sk-secret"))
+
+    assert mask.feed(b"data:line\n") == b"data:line\n"
+    assert mask.feed(b"data:sk-") == b"data:"
+    assert mask.feed(b"x") == b"sk-x"

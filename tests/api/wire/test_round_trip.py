@@ -1,4 +1,4 @@
-"""What the simulator sends is what is read: as a job, in a page, and in a page that is only looked at."""
+"""Jobs survive the encoding of the simulator: alone, in a page, and in a scanned page."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ json_values = st.recursive(
 )
 TEXTS = (
     *("job_name", "finetuned_output", "model", "base_model", "training_type", "workspace_id"),
-    *("user_identity", "modifier", "creator", "group", "code", "message"),
+    *("user_identity", "modifier", "creator", "group", "model_name", "charge_type", "code", "message"),
 )
 OPTIONAL: dict[str, st.SearchStrategy[Any]] = {
     **{name: st.none() | texts for name in TEXTS},
@@ -37,12 +37,16 @@ OPTIONAL: dict[str, st.SearchStrategy[Any]] = {
         name: st.lists(texts.filter(lambda text: bool(text.strip())), max_size=3).map(tuple)
         for name in ("training_file_ids", "validation_file_ids")
     },
+    **{
+        name: st.lists(st.dictionaries(texts, json_values, max_size=2), max_size=2).map(tuple)
+        for name in ("training_datasets", "validation_datasets")
+    },
     "hyper_parameters": st.dictionaries(texts, json_values, max_size=3),
     "extra": st.dictionaries(texts.map("new_{}".format), json_values, max_size=3),
 }
 
 
-def with_its_word(job: FineTuneJob) -> FineTuneJob:
+def with_its_raw_status(job: FineTuneJob) -> FineTuneJob:
     return attrs.evolve(job, raw_status=job.status.value)
 
 
@@ -53,7 +57,7 @@ jobs = st.builds(
     raw_status=st.just(""),
     request_id=st.just("r"),
     **OPTIONAL,
-).map(with_its_word)
+).map(with_its_raw_status)
 
 
 def encoded(job: FineTuneJob) -> dict[str, Any]:
@@ -95,7 +99,7 @@ def test_a_page_holds_the_same_job_whether_read_or_scanned(job: FineTuneJob) -> 
 def test_rows_have_different_marks_where_the_job_has_changed_and_only_there(
     first: FineTuneJob, other: FineTuneJob, name: str
 ) -> None:
-    second = with_its_word(attrs.evolve(first, **{name: getattr(other, name)}))
+    second = with_its_raw_status(attrs.evolve(first, **{name: getattr(other, name)}))
     old, new = (scan_page(answer({"jobs": [encoded(job)]}), 10).rows[0] for job in (first, second))
 
     assert (old.mark() != new.mark()) is second.is_change_from(first)

@@ -1,4 +1,4 @@
-"""Figures in log lines: the forms that were seen, and nothing that merely looks like one."""
+"""Training figures in lines of logs: the known formats, and nothing that only resembles them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LOGGED_EVALUATION = (
 )
 
 
-def test_the_trainers_summary() -> None:
+def test_the_summary_at_the_end() -> None:
     metric = TrainingMetric.from_line(SUMMARY)
 
     assert metric is not None
@@ -50,7 +50,7 @@ def test_a_step() -> None:
     }
 
 
-def test_how_far_a_step_is_and_nothing_else_that_looks_like_it() -> None:
+def test_the_number_of_steps_is_read_from_its_own_field_only() -> None:
     metric = TrainingMetric.from_line(STEP.replace("3/3", "2/7").replace("}", ", 'other': '5/9'}"))
 
     assert metric is not None
@@ -64,7 +64,7 @@ def test_an_evaluation() -> None:
     assert (metric.step, metric.eval_loss, metric.loss) == (3, 1.1319, None)
 
 
-def test_the_form_of_the_cookbook() -> None:
+def test_the_format_of_the_cookbook() -> None:
     metric, evaluation = TrainingMetric.from_line(LOGGED), TrainingMetric.from_line(LOGGED_EVALUATION)
 
     assert metric is not None
@@ -98,7 +98,7 @@ def test_the_form_of_the_cookbook() -> None:
         SUMMARY.replace("}", ", 'x': '" + "y" * 5000 + "'}"),
     ],
 )
-def test_what_is_not_surely_a_metric_is_a_line(line: str) -> None:
+def test_a_line_without_a_loss_in_a_known_format_has_no_figures(line: str) -> None:
     assert TrainingMetric.from_line(line) is None
 
 
@@ -108,13 +108,13 @@ def test_what_is_not_surely_a_metric_is_a_line(line: str) -> None:
         "".join
     )
 )
-def test_any_line_is_read_or_left(line: str) -> None:
+def test_any_line_has_figures_or_none(line: str) -> None:
     metric = TrainingMetric.from_line(line)
 
     assert metric is None or metric.line == line
 
 
-def test_a_hostile_line_costs_no_time() -> None:
+def test_a_line_made_to_be_slow_is_fast() -> None:
     for line in (
         "{" + "'a': 1, " * 400 + "x",
         " -  epoch [1][5/13]\t" + "a: 1, " * 600 + "x",

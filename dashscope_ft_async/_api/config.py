@@ -183,11 +183,13 @@ def settings(
     try:
         found = _locate(base_url, region, workspace, env, allow_insecure_http=allow_insecure_http)
         key = _find_key(api_key, env)
+        secret = _required(key, env)
         return Settings(
-            api_key=_required(key, env),
+            api_key=secret,
             base_url=found.base_url.value,
             workspace=None if found.workspace is None else found.workspace.value,
-            described_url=f"{found.base_url.value}{found.base_url.origin}",
+            # Some gateways want a key in the path of the URL.
+            described_url=_without(secret, found.base_url).value + found.base_url.origin,
         )
     except ConfigurationError as error:
         # The frames of the functions below hold the environment and the key.

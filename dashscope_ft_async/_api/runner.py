@@ -190,7 +190,7 @@ class Runner:
     def _explained(self, error: APIError, call: Call[_T]) -> APIError:
         """`error` with the job it is about; a missing endpoint or a wrong address is named as such."""
         if isinstance(error, APIStatusError):
-            error = wire.endpoint_error(error, call.request, self._settings.base_url)
+            error = wire.endpoint_error(error, call.request, self._settings.described_url)
         if error.job_id is None:
             error.job_id = call.job_id
         if not self.gate.contact.reached and is_wrong_address(error):

@@ -57,7 +57,7 @@ def test_create_takes_data_sets(server: Service, tmp_path: Path) -> None:
     sets = [*training, "--validation-dataset", ONE]
     (line,) = lines_of(run("create", "--base-url", server.url, "--model", "m", *sets).stdout)
     assert line["job"]["training_datasets"] == [json.loads(ONE), MOUNTED, MOUNTED]
-    assert line["job"]["extra"]["validation_datasets"] == [json.loads(ONE)]
+    assert line["job"]["validation_datasets"] == [json.loads(ONE)]
 
 
 @pytest.mark.parametrize(

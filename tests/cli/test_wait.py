@@ -559,7 +559,7 @@ class Failing:
             raise self._error
 
 
-@pytest.mark.parametrize("module", ["dashscope_ft_async", "dashscope_ft_async.cli.commands"])
+@pytest.mark.parametrize("module", ["dashscope_ft_async.cli", "dashscope_ft_async.cli.commands"])
 def test_an_interrupt_while_importing_exits_130_without_a_traceback(module: str) -> None:
     project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
     script = project["scripts"]["dashscope-ft"].partition(":")

@@ -192,8 +192,9 @@ def settings(
             described_url=_without(secret, found.base_url).value + found.base_url.origin,
         )
     except ConfigurationError as error:
-        # The frames of the functions below hold the environment and the key.
+        # The frames of the functions below hold the environment and the key, and so does this one.
         refusal = error.with_traceback(None)
+        del env, environ
     raise refusal
 
 

@@ -120,6 +120,8 @@ class OpenTelemetry:
                 self._active.add(1)
             case WaitEnded():
                 self._wait_ended(event)
+            case _:
+                pass  # events for the log
 
     def _span(self, name: str, job_id: str | None, kind: SpanKind) -> Span:
         about = {} if job_id is None else {_JOB_ID: job_id}

@@ -93,7 +93,7 @@ class Session:
         self._header_limits: dict[str, Any] = {
             name: limit
             for name, limit in _HEADER_LIMITS.items()
-            if name in inspect.signature(aiohttp.ClientSession._request).parameters  # noqa: SLF001
+            if name in inspect.signature(aiohttp.ClientSession).parameters
         }
 
     @property

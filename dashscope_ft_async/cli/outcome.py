@@ -48,7 +48,7 @@ _MOST_SERIOUS_FIRST = (
 class NoAnswerError(DashScopeFTError):
     """The time that the command had was up before the service had answered."""
 
-    advice = "Try again, or give it more time with --timeout."
+    _advice = "Try again, or give it more time with --timeout."
 
 
 def exit_of(outcome: FineTuneJob | DashScopeFTError) -> Exit:

@@ -173,7 +173,7 @@ async def test_an_unchanged_page_structures_nothing() -> None:
     structured: list[str] = []
 
     def listing(number: int, now: float) -> ScannedPage:
-        def read(raw: object) -> object:
+        def read(raw: Mapping[str, object]) -> object:
             structured.append(str(raw))
             return job(str(raw["job_id"]))
 

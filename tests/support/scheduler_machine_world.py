@@ -183,7 +183,8 @@ class World:
 
     @property
     def list_state(self) -> str:
-        return self.scheduler.stats().list_state
+        state: str = self.scheduler.stats().list_state
+        return state
 
     def _may_end_with(self, job_id: str, status: str) -> bool:
         """Whether a GET showed this end, or a page of a list whose ends enough GETs have confirmed."""
@@ -215,11 +216,11 @@ class World:
 
         async def wait() -> FineTuneJob:
             begin = WaitState(self.loop.time(), caller.deadline)
-            caller.wait = self.scheduler.add(job_id, POLICY, begin)
+            caller.wait = entered = self.scheduler.add(job_id, POLICY, begin)
             try:
-                return await follow(caller.wait, updated)
+                return await follow(entered, updated)
             finally:
-                self.scheduler.remove(caller.wait)
+                self.scheduler.remove(entered)
 
         def ended(_: object) -> None:
             caller.ends += 1

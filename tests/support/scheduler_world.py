@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeAlias, cast
@@ -25,7 +25,9 @@ from dashscope_ft_async.models.limits import PAGE_TIMEOUT
 from dashscope_ft_async.policy import WaitPolicy, WaitState
 
 Answer: TypeAlias = FineTuneJob | Exception
-Listing: TypeAlias = Callable[..., ScannedPage | Exception]
+PlainListing: TypeAlias = Callable[[int, float], ScannedPage | Exception]
+SizedListing: TypeAlias = Callable[[int, float, int], ScannedPage | Exception]
+Listing: TypeAlias = PlainListing | SizedListing
 """Number of the page, seconds since the start, and (if it takes it) the page size asked for, to what the
 request brings."""
 Script: TypeAlias = Callable[[str, int, float], Answer]
@@ -181,7 +183,10 @@ class World:
         if self.page_latency:
             await asyncio.sleep(self.page_latency)
         assert self._listing is not None
-        answer = self._listing(number, self.now, size) if self._sized else self._listing(number, self.now)
+        if self._sized:
+            answer = cast("SizedListing", self._listing)(number, self.now, size)
+        else:
+            answer = cast("PlainListing", self._listing)(number, self.now)
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -202,7 +207,7 @@ class World:
     @contextmanager
     def entered(
         self, job_id: str, *, timeout: float | None = None, poll: PollPolicy | None = None
-    ) -> Iterator[Wait]:
+    ) -> Generator[Wait]:
         wait = self.enter(job_id, timeout=timeout, poll=poll)
         try:
             yield wait
@@ -255,7 +260,7 @@ def page_of(jobs: Sequence[FineTuneJob], number: int, size: int) -> ScannedPage:
     return ScannedPage(size, len(jobs), tuple(rows))
 
 
-def truthful(job_ids: Sequence[str], script: Script) -> Listing:
+def truthful(job_ids: Sequence[str], script: Script) -> SizedListing:
     """A list that shows what the jobs' own answers show."""
 
     def listing(number: int, now: float, size: int) -> ScannedPage:

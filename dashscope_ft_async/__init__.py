@@ -56,7 +56,6 @@ from dashscope_ft_async.models.stats import ClientStats
 from dashscope_ft_async.policy import PollPolicy, RetryPolicy
 
 __all__ = [
-    "REGIONS",
     "APIConnectionError",
     "APIError",
     "APIResponseValidationError",
@@ -89,6 +88,7 @@ __all__ = [
     "OutageError",
     "PermissionDeniedError",
     "PollPolicy",
+    "REGIONS",
     "RateLimitError",
     "RetryPolicy",
     "ServiceUnavailableError",

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from airflow.providers_manager import ProvidersManager
-from airflow.sdk.exceptions import AirflowNotFoundException, TaskDeferred
 from airflow.triggers.base import TriggerEvent
 
 from dashscope_ft_async import ConfigurationError, PollPolicy
@@ -24,6 +23,11 @@ from dashscope_ft_async.airflow import (
     WaitForFineTuneOperator,
 )
 from dashscope_ft_async.testing import Fault, Simulator
+
+try:
+    from airflow.sdk.exceptions import AirflowNotFoundException, TaskDeferred
+except ImportError:  # Airflow 3.0 and 3.1
+    from airflow.exceptions import AirflowNotFoundException, TaskDeferred
 
 KEY = "sk-0123456789abcdefSECRET"
 QUICK = PollPolicy(initial=0.05, max_interval=0.05)
@@ -325,3 +329,16 @@ async def test_a_storm_is_sat_out(service: Simulator) -> None:
     )
 
     assert (await fired(FineTuneTrigger(job_id)))[0]["status"] == "SUCCEEDED"
+
+
+async def test_the_connection_sets_how_list_pages_are_used(
+    service: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(monkeypatch, host=service.base_url, password=KEY, extra={"coalesce": False})
+    async with DashScopeHook().client() as client:
+        assert client.stats().list_state == "off"
+
+    connect(monkeypatch, password=KEY, extra={"coalesce": "always"})
+    with pytest.raises(ConfigurationError, match="coalesce must be True, False or 'confirm'"):
+        async with DashScopeHook().client():
+            pytest.fail("there is no such value")

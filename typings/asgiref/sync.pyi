@@ -1,0 +1,3 @@
+from collections.abc import Awaitable, Callable
+
+def sync_to_async[**P, T](function: Callable[P, T]) -> Callable[P, Awaitable[T]]: ...

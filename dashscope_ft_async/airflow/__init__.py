@@ -33,9 +33,11 @@ def __getattr__(name: str) -> Any:
     try:
         module = import_module(f"{__name__}.{_MODULES[name]}")
     except ModuleNotFoundError as error:
-        if error.name != "airflow":
+        if (error.name or "").partition(".")[0] not in ("airflow", "asgiref"):
             raise
-        raise ImportError(f"{__name__} needs Airflow: pip install 'dashscope-ft-async[airflow]'") from error
+        raise ImportError(
+            f"{__name__} needs Airflow 3: pip install 'dashscope-ft-async[airflow]'"
+        ) from error
     return getattr(module, name)
 
 

@@ -5,7 +5,7 @@
 Each call and each wait is a span; its parent is the span that is current when it begins. The span of a call
 has an event for each attempt. The span of a wait, which may have thousands of polls, has events for failed
 attempts and changes of status. Names are those of OpenTelemetry's conventions for HTTP clients, or begin
-with ``dashscope_ft``. Job ids are in spans only, because each value of an attribute makes a new time series.
+with ``dashscope_ft``. Job ids are in spans only, as each value would be a new time series.
 """
 
 from __future__ import annotations

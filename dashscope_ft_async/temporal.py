@@ -9,8 +9,8 @@
         WaitForFineTunes.run, FineTuneBatch(job_ids=job_ids), id="nightly", task_queue="fine-tunes"
     )
 
-One activity waits for a batch of jobs. Its heartbeats contain the state of each wait, so that another worker
-can continue if this one dies. The API key comes from the environment of the worker and is never in the
+One activity waits for a batch of jobs. Its heartbeats contain the state of each wait, so that another
+worker can continue if this one dies. The API key comes from the environment of the worker and is never in the
 history of a workflow.
 
 In your own workflow, pass this module through the sandbox:
@@ -183,6 +183,7 @@ class FineTuneActivities:
         """
         info = activity.info()
         progress = _Progress(batch, info.heartbeat_details)
+        interval = _heartbeat_interval(info.heartbeat_timeout)
         seconds_left = _seconds_left(batch.timeout, info.scheduled_time)
         try:
             async with self._client_for(batch) as client:
@@ -215,7 +216,7 @@ class FineTuneActivities:
                     except (BadRequestError, NotFoundError):
                         pass
         except DashScopeFTError as error:
-            refusal = _application_error(error, [], retry=_may_retry(error))
+            refusal = _application_error(error, [], _may_retry(error))
         else:
             return
         raise refusal
@@ -275,7 +276,7 @@ class _Progress:
         ended = [_outcome_from(raw) for detail in details for raw in detail["ended"]]
         states = [WatchState.from_json(text) for detail in details for text in detail["waiting"]]
         self._states = {state.job_id: state for state in states}
-        # A failed job is polled again if it has to fail the batch: the last worker may have died before that.
+        # A job that has to fail the batch is polled again: the last worker may have died before that.
         self._ended = {one.job_id: one for one in ended if one.succeeded or not batch.must_succeed}
 
     def remaining(self) -> list[tuple[str, str | WatchState]]:
@@ -336,11 +337,11 @@ async def _wait_for_one(job_id: str, wait: Waiting, progress: _Progress) -> None
     try:
         job = await wait.terminal()
     except _ERRORS_OF_ONE_JOB as error:
-        job_or_none = wait.last_job
+        last_job = wait.last_job
         progress.end(
             JobOutcome(
                 job_id=job_id,
-                status=None if job_or_none is None else job_or_none.status.value,
+                status=None if last_job is None else last_job.status.value,
                 reason=str(error)[:_MAX_REASON],
                 error=type(error).__name__,
             )

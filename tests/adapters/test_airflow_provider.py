@@ -40,5 +40,5 @@ def test_without_airflow_an_import_says_what_to_install() -> None:
 
     assert ran.returncode == 1
     assert ran.stderr.endswith(
-        "ImportError: dashscope_ft_async.airflow needs Airflow 3: pip install 'dashscope-ft-async[airflow]'\n"
+        "dashscope_ft_async.airflow needs Airflow 3: pip install 'dashscope-ft-async[airflow]'\n"
     )

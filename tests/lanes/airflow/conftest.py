@@ -42,9 +42,9 @@ KEY = "sk-0123456789abcdefSECRET"
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what older versions of Airflow lack: asynchronous tasks, the exception in a callback, and
     connection forms without Flask."""
-    if item.get_closest_marker("since_3_2"):
-        if [int(number) for number in version("apache-airflow-core").split(".")[:2]] < [3, 2]:
-            pytest.skip("needs Airflow 3.2")
+    installed = [int(number) for number in version("apache-airflow-core").split(".")[:2]]
+    if item.get_closest_marker("since_3_2") and installed < [3, 2]:
+        pytest.skip("needs Airflow 3.2")
 
 
 @pytest.fixture(scope="session")

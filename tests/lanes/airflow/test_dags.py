@@ -133,7 +133,7 @@ def test_the_key_is_neither_in_the_database_nor_in_the_output(
     error = str(dags["EXCEPTIONS"].pop())
     stored = b"".join(path.read_bytes() for path in Path(os.environ["AIRFLOW_HOME"]).glob("airflow.db*"))
     shown = "".join(capfd.readouterr())
-    assert job_id in said
+    assert job_id in error
     assert job_id.encode() in stored
     for text in (error, shown, stored.decode(errors="replace")):
         assert elsewhere.key not in text

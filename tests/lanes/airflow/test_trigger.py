@@ -292,7 +292,7 @@ def outcome(error: str | None) -> dict[str, Any]:
         (["AuthenticationError"], "AirflowException"),
     ],
 )
-def test_a_task_is_not_retried_if_a_job_ended_without_success(
+def test_only_a_job_without_success_fails_a_task_without_a_retry(
     errors: list[str | None], raised: str
 ) -> None:
     task = WaitForFineTuneOperator(task_id="wait", job_ids=["ft-1"] * len(errors))

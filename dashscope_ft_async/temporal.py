@@ -10,8 +10,8 @@
     )
 
 One activity waits for a batch of jobs. Its heartbeats contain the state of each wait, so that another
-worker can continue if this one dies. The API key comes from the environment of the worker and is never in the
-history of a workflow.
+worker can continue if this one dies. The API key comes from the environment of the worker and is never in
+the history of a workflow.
 
 In your own workflow, pass this module through the sandbox:
 ``with workflow.unsafe.imports_passed_through(): from dashscope_ft_async.temporal import …``.
@@ -183,7 +183,6 @@ class FineTuneActivities:
         """
         info = activity.info()
         progress = _Progress(batch, info.heartbeat_details)
-        interval = _heartbeat_interval(info.heartbeat_timeout)
         seconds_left = _seconds_left(batch.timeout, info.scheduled_time)
         try:
             async with self._client_for(batch) as client:
@@ -216,7 +215,7 @@ class FineTuneActivities:
                     except (BadRequestError, NotFoundError):
                         pass
         except DashScopeFTError as error:
-            refusal = _application_error(error, [], _may_retry(error))
+            refusal = _application_error(error, [], retry=_may_retry(error))
         else:
             return
         raise refusal

@@ -15,6 +15,7 @@ from dashscope_ft_async.cli.follow import follow
 from dashscope_ft_async.cli.live.losses import MOST, Losses, follow_losses
 from dashscope_ft_async.cli.outcome import Exit
 from dashscope_ft_async.testing import Fault, Simulator
+from dashscope_ft_async.testing.answers import Answer
 from dashscope_ft_async.testing.jobs import SimulatedJob, log_answer
 
 
@@ -115,7 +116,7 @@ async def test_a_log_that_is_missing_disturbs_nothing_and_costs_few_requests(
 async def test_a_log_that_is_refused_when_training_begins_is_read_later(
     status: int, service: Simulator, client: FineTuneClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def late(job: SimulatedJob, asked: Mapping[str, str], now: float, first: int) -> Fault:
+    def late(job: SimulatedJob, asked: Mapping[str, str], now: float, first: int) -> Answer:
         if now - job.added < 60:
             return Fault.error(status, "NotFound", "no such log")
         return log_answer(job, asked, now, first)
@@ -132,7 +133,7 @@ async def test_a_log_that_is_refused_when_training_begins_is_read_later(
 async def test_a_log_that_breaks_off_is_read_again_and_each_loss_counts_once(
     service: Simulator, client: FineTuneClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def breaking(job: SimulatedJob, asked: Mapping[str, str], now: float, first: int) -> Fault:
+    def breaking(job: SimulatedJob, asked: Mapping[str, str], now: float, first: int) -> Answer:
         if 100 < now - job.added < 200:
             return Fault.error(403, "AccessDenied", "not now")
         return log_answer(job, asked, now, first)

@@ -26,6 +26,7 @@ from dashscope_ft_async import (
     WatchState,
 )
 from dashscope_ft_async.testing import Fault, Simulator
+from dashscope_ft_async.testing.answers import Answer
 from dashscope_ft_async.testing.jobs import SimulatedJob
 
 pytestmark = pytest.mark.looptime
@@ -54,7 +55,7 @@ class Scripted(Simulator):
     ahead = 0
     """Lines that the stated length of the log is ahead of the lines in an answer."""
 
-    def _log(self, job: SimulatedJob, asked: Mapping[str, str], now: float) -> Fault:
+    def _log(self, job: SimulatedJob, asked: Mapping[str, str], now: float) -> Answer:
         if self.lines_at is None:
             return self.fault
         lines = self.lines_at(now - job.added)

@@ -142,9 +142,8 @@ class Simulator:
     def client(self, **options: Any) -> FineTuneClient:
         """Return a client of this service; `options` are those of `FineTuneClient`."""
         # No variable holds the key: if this raises, a traceback may show the variables.
-        return FineTuneClient(
-            options.pop("api_key", self._key.text), **{"base_url": self.base_url, **options}
-        )
+        options.setdefault("base_url", self.base_url)
+        return FineTuneClient(options.pop("api_key", self._key.text), **options)
 
     # --- what a test orders ---------------------------------------------------------------------------
 

@@ -55,11 +55,11 @@ class Scripted(Simulator):
     ahead = 0
     """Lines that the stated length of the log is ahead of the lines in an answer."""
 
-    def _log(self, job: SimulatedJob, asked: Mapping[str, str], now: float) -> Answer:
+    def _log(self, job: SimulatedJob, query: Mapping[str, str], now: float) -> Answer:
         if self.lines_at is None:
             return self.fault
         lines = self.lines_at(now - job.added)
-        offset, number = int(asked["offset"]), int(asked["line"])
+        offset, number = int(query["offset"]), int(query["line"])
         page = lines[offset : offset + number]
         return Fault.json({"output": {"total": len(lines) + self.ahead, "logs": page}})
 

@@ -46,7 +46,8 @@ def fields_of_new_job(body: bytes) -> dict[str, Any] | Answer:
         return Answer.error(400, "InvalidParameter", "Missing training files")
     fields = {name: request[name] for name in _CREATION_FIELDS if name in request}
     # As in the service, a job that was created with data sets has no file ids.
-    return {"training_file_ids": [], "hyper_parameters": {}} | fields
+    absent: dict[str, Any] = {"training_file_ids": [], "hyper_parameters": {}}
+    return absent | fields
 
 
 def cancel(job: SimulatedJob, _: Mapping[str, str], now: float) -> Answer:

@@ -137,9 +137,8 @@ class SimulatedJob:
         """Yield one line per step: a curve with noise that depends on the job id only."""
         random = Random(self.job_id)
         start, end, speed = random.uniform(1.6, 2.6), random.uniform(0.4, 0.9), random.uniform(3, 6)
-        parameters = output["hyper_parameters"] or {}
-        epochs = _number(parameters.get("n_epochs"), 3.0)
-        rate = _number(parameters.get("learning_rate"), 1.6e-5)
+        epochs = _parameter(output, "n_epochs", 3.0)
+        rate = _parameter(output, "learning_rate", 1.6e-5)
         for step in range(1, self._steps + 1):
             done = step / self._steps
             loss = (end + (start - end) * exp(-speed * done)) * random.gauss(1, 0.04)
@@ -153,10 +152,10 @@ def _trains(status: str) -> bool:
     return status == JobStatus.RUNNING
 
 
-def _number(value: object, default: float) -> float:
+def _parameter(output: Mapping[str, Any], name: str, default: float) -> float:
     try:
-        return float(value)  # type: ignore[arg-type] # anything else is refused by float
-    except (TypeError, ValueError):
+        return float(output["hyper_parameters"][name])
+    except (KeyError, TypeError, ValueError):
         return default
 
 

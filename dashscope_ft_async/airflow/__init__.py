@@ -1,9 +1,9 @@
-"""Wait for fine-tuning jobs in Apache Airflow 3 (extra ``airflow``), without holding a worker.
+"""Wait for fine-tuning jobs in Apache Airflow 3 (extra ``airflow``) without occupying a worker.
 
     wait = WaitForFineTuneOperator(task_id="wait", job_ids=create.output)
 
-The operator defers to a trigger at once. All triggers of a triggerer that use the same account share
-one client, so a thousand waiting tasks share one scheduler and one request rate.
+The operator defers to a trigger at once. All triggers in a triggerer that use the same account share one
+client, so that a thousand waiting tasks share one scheduler and one request rate.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DashScopeHook", "FineTuneSensor", "FineTuneTrigger", "WaitForFineTuneOperator"]
 
-# Imported when first used: Airflow reads `provider` in every process, and most processes need no operator.
+# Imported when first used: each Airflow process calls get_provider_info, and most need no operator.
 _MODULES = {
     "DashScopeHook": "hooks",
     "FineTuneSensor": "operators",
@@ -30,4 +30,47 @@ _MODULES = {
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    try:
+        module = import_module(f"{__name__}.{_MODULES[name]}")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("airflow", "asgiref"):
+            raise
+        raise ImportError(
+            f"{__name__} needs Airflow 3: pip install 'dashscope-ft-async[airflow]'"
+        ) from error
+    return getattr(module, name)
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Describe this provider to Airflow, which finds it by the entry point ``apache_airflow_provider``."""
+    name = "Alibaba Cloud DashScope"
+    modules = [{"integration-name": name, "python-modules": [__name__]}]
+    return {
+        "package-name": "dashscope-ft-async",
+        "name": "DashScope fine-tuning",
+        "description": "Waits for fine-tuning jobs of Alibaba Cloud Model Studio (DashScope).",
+        "integrations": [
+            {
+                "integration-name": name,
+                "external-doc-url": "https://www.alibabacloud.com/help/en/model-studio/",
+                "tags": ["service"],
+            }
+        ],
+        **dict.fromkeys(("operators", "sensors", "hooks", "triggers"), modules),
+        "connection-types": [
+            {
+                "connection-type": "dashscope",
+                "hook-class-name": f"{__name__}.DashScopeHook",
+                "hook-name": name,
+                "conn-fields": {
+                    "region": {"label": "Region", "schema": {"type": ["string", "null"]}},
+                    "workspace": {"label": "Workspace", "schema": {"type": ["string", "null"]}},
+                },
+                "ui-field-behaviour": {
+                    "hidden-fields": ["login", "schema", "port"],
+                    "relabeling": {"host": "Base URL", "password": "API key"},
+                    "placeholders": {"host": "https://dashscope-intl.aliyuncs.com"},
+                },
+            }
+        ],
+    }

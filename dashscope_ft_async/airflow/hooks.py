@@ -1,18 +1,25 @@
-"""The connection type ``dashscope``: where key and host come from."""
+"""The connection type ``dashscope``: an Airflow connection with the key and the address of the service."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import cast
+from typing import Any, cast
 
-from airflow.sdk import BaseHook, Connection
-from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk import Connection
+from asgiref.sync import sync_to_async
 
-from dashscope_ft_async.client import FineTuneClient
-from dashscope_ft_async.client.shared import shared_client
-from dashscope_ft_async.errors import ConfigurationError
+from dashscope_ft_async import ConfigurationError, FineTuneClient, shared_client
+
+try:
+    from airflow.sdk import BaseHook
+except ImportError:  # Airflow 3.0
+    from airflow.hooks.base import BaseHook
+try:
+    from airflow.sdk.exceptions import AirflowNotFoundException
+except ImportError:  # Airflow 3.0 and 3.1
+    from airflow.exceptions import AirflowNotFoundException
 
 DEFAULT_CONNECTION = "dashscope_default"
 
@@ -24,9 +31,10 @@ class DashScopeHook(BaseHook):
             job = await client.create(model="qwen3-14b", training_file_ids=[file_id])
 
     Args:
-        dashscope_conn_id: A connection: its password is the API key, its host the base URL, ``region`` and
-            ``workspace`` are extras. What it leaves out, the environment gives, as for `FineTuneClient`;
-            where ``dashscope_default`` does not exist, that gives all.
+        dashscope_conn_id: The connection. Its password is the API key and its host the base URL;
+            ``region``, ``workspace`` and ``coalesce`` (`true`, `false` or ``"confirm"``) are extras, with
+            the meaning that they have for `FineTuneClient`. What it does not set comes from the
+            environment. If ``dashscope_default`` does not exist, everything does.
     """
 
     conn_name_attr = "dashscope_conn_id"
@@ -40,55 +48,63 @@ class DashScopeHook(BaseHook):
 
     @asynccontextmanager
     async def client(self) -> AsyncGenerator[FineTuneClient, None]:
-        """A client that is shared by all in this event loop that ask as the same account.
+        """A client that is shared by all callers in this event loop that use the same account.
 
         Raises:
             AirflowNotFoundException: there is no such connection.
-            ConfigurationError: no key, or what the connection says cannot be.
+            ConfigurationError: there is no key, or a setting of the connection is not possible.
         """
-        async with await self._entrance() as client:
+        async with await self._shared_client() as client:
             yield client
 
-    async def _entrance(self) -> AbstractAsyncContextManager[FineTuneClient]:
+    async def _shared_client(self) -> AbstractAsyncContextManager[FineTuneClient]:
         try:
-            connection = await self.aget_connection(self.dashscope_conn_id)
+            connection = await self._connection()
         except AirflowNotFoundException:
             if self.dashscope_conn_id != DEFAULT_CONNECTION:
                 raise
             return shared_client()
         try:
-            return _shared(connection)
+            return _client_of(connection)
         except ConfigurationError as error:
-            # Its frames hold the connection, and that shows its password to whoever logs a frame.
+            # The frames hold the connection, and its password is shown where a frame is logged.
             refusal = error.with_traceback(None)
         del connection
         raise refusal
 
+    async def _connection(self) -> Connection:
+        if hasattr(self, "aget_connection"):
+            return await self.aget_connection(self.dashscope_conn_id)
+        # Airflow 3.0 has only a function that blocks, and in a triggerer it needs asgiref's threads.
+        return await sync_to_async(self.get_connection)(self.dashscope_conn_id)
 
-def _shared(connection: Connection) -> AbstractAsyncContextManager[FineTuneClient]:
+
+def _client_of(connection: Connection) -> AbstractAsyncContextManager[FineTuneClient]:
     extra = _extra(connection.extra)
+    texts = {name: value for name in ("region", "workspace") if isinstance(value := extra.get(name), str)}
+    coalesce = extra.get("coalesce")
     return shared_client(
         connection.password or None,
         base_url=_base_url(connection),
-        region=extra.get("region") or None,
-        workspace=extra.get("workspace") or None,
+        region=texts.get("region") or None,
+        workspace=texts.get("workspace") or None,
+        # FineTuneClient checks the value.
+        coalesce=True if coalesce is None else cast("bool", coalesce),
     )
 
 
-def _extra(text: str | None) -> dict[str, str]:
+def _extra(text: str | None) -> dict[str, Any]:
     try:
-        found: object = json.loads(text or "{}")
+        decoded: object = json.loads(text or "{}")
     except ValueError:
-        found = None
-    if not isinstance(found, dict):
+        decoded = None
+    if not isinstance(decoded, dict):
         raise ConfigurationError("the extra of the connection must be a JSON object.")
-    return {
-        name: value for name, value in cast("dict[str, object]", found).items() if isinstance(value, str)
-    }
+    return cast("dict[str, Any]", decoded)
 
 
 def _base_url(connection: Connection) -> str | None:
-    """The URL that the connection names, written out or in the parts of Airflow's connection URI."""
+    """The host of the connection if it is a URL, else a URL of the parts of Airflow's connection URI."""
     host = connection.host
     if not host or "://" in host:
         return host or None

@@ -1,4 +1,4 @@
-"""A task and a sensor that wait for jobs, deferred."""
+"""A deferred task and a deferred sensor that wait for jobs."""
 
 from __future__ import annotations
 
@@ -7,37 +7,52 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 from airflow.sdk import BaseOperator, BaseSensorOperator, Context
-from airflow.sdk.exceptions import (
-    AirflowException,
-    AirflowFailException,
-    AirflowSensorTimeout,
-    AirflowTaskTimeout,
-)
 
 from dashscope_ft_async.airflow.hooks import DEFAULT_CONNECTION
-from dashscope_ft_async.airflow.outcomes import Outcome, complaint, ended_badly, timed_out
-from dashscope_ft_async.airflow.triggers import FineTuneTrigger, Poll
+from dashscope_ft_async.airflow.triggers import (
+    FineTuneTrigger,
+    Outcome,
+    Poll,
+    error_message,
+    is_job_error,
+    is_timeout,
+)
 
-_WITHOUT_A_TRIGGERER = timedelta(minutes=1)
-"""After so much more than its deadline, a wait that no triggerer took up is failed by the scheduler."""
+try:
+    from airflow.sdk.exceptions import (
+        AirflowException,
+        AirflowFailException,
+        AirflowSensorTimeout,
+        AirflowTaskTimeout,
+    )
+except ImportError:  # Airflow 3.0 and 3.1
+    from airflow.exceptions import (
+        AirflowException,
+        AirflowFailException,
+        AirflowSensorTimeout,
+        AirflowTaskTimeout,
+    )
+
+_GRACE = timedelta(minutes=1)
+"""Airflow itself fails the task so long after the deadline. This happens only if no triggerer runs."""
 
 
 class WaitForFineTuneOperator(BaseOperator):
-    """Waits, in a triggerer, until all jobs have ended; succeeds when all have SUCCEEDED.
+    """Waits in a triggerer until all jobs have ended. The task succeeds if all jobs have SUCCEEDED.
 
-    Its XCom is one mapping with the keys ``job_id``, ``status``, ``finetuned_output`` (the model),
-    ``usage``, ``error`` and ``reason``, or a list of them where `job_ids` is a list. A task that fails
-    leaves it too, so nothing is lost of the jobs that did succeed.
+    The XCom is a mapping with the keys ``job_id``, ``status``, ``finetuned_output`` (the model),
+    ``usage``, ``error`` and ``reason``, or a list of mappings if `job_ids` is a list. A task that fails
+    pushes it too, so that the results of the other jobs are not lost.
 
-    A job that FAILED or was CANCELED fails the task without a retry, with the reason. A wait that could
-    not see the end (a wrong key, an outage) or ran out of `execution_timeout` fails it as usual, so
-    `retries` wait again. `execution_timeout` counts from the start of the try, deferral included. Killing
-    the task never touches the jobs.
+    If a job FAILED or was CANCELED, the task fails with the reason and without a retry. If the wait was
+    given up (a wrong key, an outage, `execution_timeout`), the task fails and its `retries` apply.
+    `execution_timeout` counts from the start of the try and includes the deferral. Killing the task does
+    not touch the jobs.
 
     Args:
         job_ids: One id, or many; may be the output of another task.
         dashscope_conn_id: As of `DashScopeHook`.
-        poll: A `PollPolicy` or its fields by name, instead of the usual pace.
+        poll: A `PollPolicy`, or its fields by name; replaces the default policy.
     """
 
     template_fields: Sequence[str] = ("job_ids", "dashscope_conn_id")
@@ -58,46 +73,46 @@ class WaitForFineTuneOperator(BaseOperator):
 
     def execute(self, context: Context) -> None:
         """Defer at once."""
-        began, patience = context["ti"].start_date, self._patience()
-        deadline = None if patience is None else began + patience
+        started, limit = context["ti"].start_date, self._limit()
+        deadline = None if limit is None else started + limit
         self.defer(
             trigger=FineTuneTrigger(
                 self.job_ids,
                 dashscope_conn_id=self.dashscope_conn_id,
-                started=began,
+                started=started,
                 deadline=deadline,
                 poll=self.poll,
             ),
             method_name="execute_complete",
-            timeout=None if deadline is None else deadline - datetime.now(UTC) + _WITHOUT_A_TRIGGERER,
+            timeout=None if deadline is None else deadline - datetime.now(UTC) + _GRACE,
         )
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Outcome | list[Outcome]:
-        """What the trigger told, or the failure."""
+        """Return the results of the trigger's event, or fail."""
         outcomes: list[Outcome] = event["jobs"]
         result = outcomes[0] if isinstance(self.job_ids, str) else outcomes
-        wrong = complaint(outcomes)
-        if wrong is None:
+        message = error_message(outcomes)
+        if message is None:
             return result
         if self.do_xcom_push:
             context["ti"].xcom_push("return_value", result)
-        if ended_badly(outcomes):
-            raise AirflowFailException(wrong)
-        raise (self._timeout_error if timed_out(outcomes) else AirflowException)(wrong)
+        if is_job_error(outcomes):
+            raise AirflowFailException(message)
+        raise (self._timeout_error if is_timeout(outcomes) else AirflowException)(message)
 
-    def _patience(self) -> timedelta | None:
+    def _limit(self) -> timedelta | None:
         return self.execution_timeout
 
 
 class FineTuneSensor(WaitForFineTuneOperator, BaseSensorOperator):
-    """`WaitForFineTuneOperator` with a sensor's manners.
+    """`WaitForFineTuneOperator` as a sensor.
 
-    `timeout` (seconds; Airflow's default is a week) bounds the wait too, and with `soft_fail` what would
-    fail the task skips it. It always defers, so `mode` and `poke_interval` mean nothing here.
+    `timeout` (seconds; Airflow's default is a week) limits the wait too, and with `soft_fail` the task is
+    skipped instead of failed. The sensor always defers, so `mode` and `poke_interval` have no effect.
     """
 
     _timeout_error = AirflowSensorTimeout
 
-    def _patience(self) -> timedelta:
-        limits = (super()._patience(), timedelta(seconds=self.timeout))
+    def _limit(self) -> timedelta:
+        limits = (super()._limit(), timedelta(seconds=self.timeout))
         return min(limit for limit in limits if limit is not None)

@@ -1,39 +1,64 @@
-"""The wait itself, in the triggerer's event loop."""
+"""The wait in the event loop of a triggerer, and its results as JSON for the task and XCom."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypedDict
 
 import attrs
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from dashscope_ft_async import (
+    DashScopeFTError,
+    FineTuneClient,
+    FineTuneJob,
+    JobCanceledError,
+    JobError,
+    JobFailedError,
+    PollPolicy,
+    WaitError,
+    WaitTimeoutError,
+    WatchState,
+)
 from dashscope_ft_async.airflow.hooks import DEFAULT_CONNECTION, DashScopeHook
-from dashscope_ft_async.airflow.outcomes import Outcome, of_error, of_success
-from dashscope_ft_async.client import FineTuneClient
-from dashscope_ft_async.errors import DashScopeFTError
-from dashscope_ft_async.models import FineTuneJob, WatchState
-from dashscope_ft_async.policy import PollPolicy
 
 Poll: TypeAlias = PollPolicy | Mapping[str, Any]
-"""A policy, or its fields by name: that survives JSON."""
+"""A policy, or its fields by name, which can be stored as JSON."""
+_JOB_ERRORS = {kind.__name__ for kind in (JobError, JobFailedError, JobCanceledError)}
+_MAX_REASONS = 10
+
+
+class Outcome(TypedDict):
+    """The result of the wait for one job, as it is in XCom."""
+
+    job_id: str
+    status: str | None
+    """The last status; `None` if no poll succeeded."""
+    finetuned_output: str | None
+    """Name of the model, if the job has SUCCEEDED."""
+    usage: int | None
+    """Tokens trained on."""
+    error: str | None
+    """Name of the class of the error; `None` if the job has SUCCEEDED."""
+    reason: str | None
+    """Text of that error."""
 
 
 class FineTuneTrigger(BaseTrigger):
-    """Fires once, when all its jobs have ended or the deadline has passed.
+    """Waits for jobs, and fires once: when all have ended, or at the deadline.
 
-    The event's payload is ``{"jobs": [...]}``, in the order of `job_ids`; each has the keys that
-    `WaitForFineTuneOperator` puts in XCom. Serialised, it holds ids and moments, and no key: a triggerer
-    that takes it over from a dead one goes on at the same pace, with the same deadline.
+    The payload of the event is ``{"jobs": [...]}`` in the order of `job_ids`, with the keys that
+    `WaitForFineTuneOperator` documents. The serialised trigger holds job ids and times and no key. Another
+    triggerer that takes it over continues with the same deadline and polling interval.
 
     Args:
         job_ids: One id, or many.
         dashscope_conn_id: As of `DashScopeHook`.
         started: When the wait began, with a time zone, or as ISO text; by default now.
-        deadline: When it gives up; by default never.
-        poll: Instead of the usual pace.
+        deadline: When the wait gives up; by default never.
+        poll: Replaces the default policy.
     """
 
     def __init__(
@@ -48,12 +73,12 @@ class FineTuneTrigger(BaseTrigger):
         super().__init__()
         self.job_ids = [job_ids] if isinstance(job_ids, str) else list(job_ids)
         self.dashscope_conn_id = dashscope_conn_id
-        self.started = _moment(started) or datetime.now(UTC)
-        self.deadline = _moment(deadline)
+        self.started = _to_datetime(started) or datetime.now(UTC)
+        self.deadline = _to_datetime(deadline)
         self.poll = PollPolicy(**poll) if isinstance(poll, Mapping) else poll
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Where the class is, and what makes the same wait again; all of it plain JSON."""
+        """Return the path of the class, and its arguments as JSON values."""
         return (
             "dashscope_ft_async.airflow.FineTuneTrigger",
             {
@@ -66,22 +91,22 @@ class FineTuneTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncGenerator[TriggerEvent, None]:
-        """The one event. Cancelling leaves the wait and never touches the jobs."""
-        outcomes = await self._outcomes()  # and leave the client before an event suspends this
+        """Yield the one event. Cancelling ends the waits and does not touch the jobs."""
+        outcomes = await self._wait_for_all()  # the client is released before the generator is suspended
         yield TriggerEvent({"jobs": outcomes})
 
-    async def _outcomes(self) -> list[Outcome]:
+    async def _wait_for_all(self) -> list[Outcome]:
         try:
             async with (
                 DashScopeHook(self.dashscope_conn_id).client() as client,
                 asyncio.TaskGroup() as group,
             ):
-                waits = [group.create_task(self._outcome(client, job_id)) for job_id in self.job_ids]
-        except DashScopeFTError as no_client:
-            return [of_error(job_id, no_client) for job_id in self.job_ids]
+                waits = [group.create_task(self._wait_for(client, job_id)) for job_id in self.job_ids]
+        except DashScopeFTError as error:  # there is no client
+            return [_outcome(job_id, None, error) for job_id in self.job_ids]
         return [wait.result() for wait in waits]
 
-    async def _outcome(self, client: FineTuneClient, job_id: str) -> Outcome:
+    async def _wait_for(self, client: FineTuneClient, job_id: str) -> Outcome:
         try:
             state = WatchState(
                 job_id=job_id,
@@ -90,13 +115,52 @@ class FineTuneTrigger(BaseTrigger):
                 started=self.started,
                 deadline=self.deadline,
             )
-            return of_success(await client.wait_for_success(state, poll=self.poll, on_update=self._tell))
+            job = await client.wait_for_success(state, poll=self.poll, on_update=self._log_status)
+        except JobError as error:
+            return _outcome(job_id, error.job, error)
+        except WaitError as error:
+            return _outcome(job_id, error.last_job, error)
         except DashScopeFTError as error:
-            return of_error(job_id, error)
+            return _outcome(job_id, None, error)
+        return _outcome(job_id, job, None)
 
-    def _tell(self, job: FineTuneJob) -> None:
+    def _log_status(self, job: FineTuneJob) -> None:
         self.log.info("%s is %s", job.job_id, job.status)
 
 
-def _moment(value: datetime | str | None) -> datetime | None:
+def is_job_error(outcomes: Sequence[Outcome]) -> bool:
+    """Return whether a job ended without success, which no further wait can change."""
+    return any(outcome["error"] in _JOB_ERRORS for outcome in outcomes)
+
+
+def is_timeout(outcomes: Sequence[Outcome]) -> bool:
+    """Return whether the deadline passed before a job ended."""
+    return any(outcome["error"] == WaitTimeoutError.__name__ for outcome in outcomes)
+
+
+def error_message(outcomes: Sequence[Outcome]) -> str | None:
+    """Return the text of the errors; `None` if all jobs have SUCCEEDED."""
+    errors = [f"{outcome['error']}: {outcome['reason']}" for outcome in outcomes if outcome["error"]]
+    if not errors:
+        return None
+    if len(outcomes) == 1:
+        return errors[0]
+    more = [f"and {len(errors) - _MAX_REASONS} more"] if len(errors) > _MAX_REASONS else []
+    head = f"{len(errors)} of {len(outcomes)} jobs did not succeed:"
+    return "\n".join([head, *errors[:_MAX_REASONS], *more])
+
+
+def _outcome(job_id: str, job: FineTuneJob | None, error: DashScopeFTError | None) -> Outcome:
+    return {
+        "job_id": job_id,
+        "status": None if job is None else job.status.value,
+        # The service reserves the name early, so it means nothing before the job has succeeded.
+        "finetuned_output": None if job is None or error is not None else job.finetuned_output,
+        "usage": None if job is None else job.usage,
+        "error": None if error is None else type(error).__name__,
+        "reason": None if error is None else str(error),
+    }
+
+
+def _to_datetime(value: datetime | str | None) -> datetime | None:
     return datetime.fromisoformat(value) if isinstance(value, str) else value

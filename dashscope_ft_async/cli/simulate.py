@@ -14,10 +14,9 @@ from dashscope_ft_async.cli.access import run_to_exit, seconds
 from dashscope_ft_async.cli.lines import write_event
 from dashscope_ft_async.cli.outcome import Exit
 from dashscope_ft_async.cli.show import terminals
-from dashscope_ft_async.testing import Simulator
-from dashscope_ft_async.testing.simulator import USUAL_LIFE
+from dashscope_ft_async.testing import DEFAULT_TIMELINE, Simulator
 
-_USUAL_SECONDS = float(USUAL_LIFE[-1][0])
+_USUAL_SECONDS = float(DEFAULT_TIMELINE[-1][0])
 _LOSSES = 40
 _CODE, _MESSAGE = "InvalidTrainingData", "line 17 is not valid JSON"
 _MEMORY = 60.0
@@ -77,7 +76,7 @@ def simulate(
     or to a program. Its jobs train with about 40 losses in their logs, and succeed; of those at first,
     every third fails.
     """
-    life = [(at * job_seconds / _USUAL_SECONDS, status) for at, status in USUAL_LIFE]
+    life = [(at * job_seconds / _USUAL_SECONDS, status) for at, status in DEFAULT_TIMELINE]
     service = Simulator(
         latency=latency,
         rate_limit=rate_limit,

@@ -27,7 +27,7 @@ EVERY_10_S = PollPolicy(initial=10, multiplier=1, max_interval=10, jitter=0)
 
 
 class Collected:
-    """An SDK that keeps everything in memory, and a hook that feeds it."""
+    """An OpenTelemetry SDK that exports to memory, and the hook that uses it."""
 
     def __init__(self) -> None:
         self._exporter = InMemorySpanExporter()
@@ -104,7 +104,7 @@ async def test_a_call_is_a_span_with_its_attempts_as_events(
     ]
 
 
-async def test_a_call_that_fails_is_an_error_of_its_status(
+async def test_a_failed_call_has_the_http_status_as_its_error_type(
     service: Simulator, collected: Collected
 ) -> None:
     async with service.client(hooks=[collected.hook]) as client:
@@ -117,7 +117,7 @@ async def test_a_call_that_fails_is_an_error_of_its_status(
     assert attributes(span)["http.response.status_code"] == 404
 
 
-async def test_a_wait_is_a_span_with_failed_attempts_and_changes(
+async def test_a_wait_is_a_span_with_failed_attempts_and_status_changes(
     service: Simulator, collected: Collected
 ) -> None:
     job_id = service.add_job([(0, "QUEUING"), (15, "RUNNING"), (95, "SUCCEEDED")], faults=[Fault.html(502)])
@@ -161,7 +161,7 @@ async def test_spans_are_children_of_the_span_that_is_current(
         assert outer[span.parent.span_id] == attributes(span)["dashscope_ft.job.id"]
 
 
-async def test_requests_are_measured_by_the_conventions_and_without_ids(
+async def test_request_durations_follow_the_conventions_and_have_no_job_ids(
     service: Simulator, collected: Collected
 ) -> None:
     job_ids = [service.add_job([(0, "SUCCEEDED")]) for _ in range(3)]
@@ -188,7 +188,7 @@ async def test_requests_are_measured_by_the_conventions_and_without_ids(
     assert (throttles.value, dict(throttles.attributes or {})) == (1, {"dashscope_ft.pages": False})
 
 
-async def test_no_metric_holds_an_id_and_nothing_holds_the_key(
+async def test_no_metric_has_a_job_id_and_nothing_has_the_key(
     service: Simulator, collected: Collected
 ) -> None:
     job_ids = [
@@ -206,7 +206,7 @@ async def test_no_metric_holds_an_id_and_nothing_holds_the_key(
         assert "ft-" not in str([dict(point.attributes) for point in points])
 
 
-async def test_active_waits_go_up_and_down_again(service: Simulator, collected: Collected) -> None:
+async def test_active_waits_are_counted(service: Simulator, collected: Collected) -> None:
     job_id = service.add_job([(0, "RUNNING")])
     async with service.client(hooks=[collected.hook]) as client:
         waits = [asyncio.create_task(client.wait_for_terminal(job_id, timeout=60)) for _ in range(3)]
@@ -225,7 +225,7 @@ async def test_active_waits_go_up_and_down_again(service: Simulator, collected: 
     }
 
 
-async def test_the_lag_is_the_time_between_the_last_two_looks(
+async def test_the_detection_lag_is_the_time_between_the_last_two_polls(
     service: Simulator, collected: Collected
 ) -> None:
     job_id = service.add_job([(0, "RUNNING"), (11, "FAILED")])
@@ -236,8 +236,8 @@ async def test_the_lag_is_the_time_between_the_last_two_looks(
     assert total == pytest.approx(10, abs=0.1)
 
 
-async def test_a_hook_that_joins_late_is_not_confused(service: Simulator, collected: Collected) -> None:
-    """It is told ends whose beginnings it has not seen, as when a span was lost."""
+async def test_the_end_of_an_unknown_wait_is_ignored(service: Simulator, collected: Collected) -> None:
+    """The hook gets the end of a wait without its beginning."""
     early = Collected()
     job_id = service.add_job([(0, "RUNNING"), (9, "SUCCEEDED")], faults=[Fault.error(500, "InternalError")])
     joined = False
@@ -255,7 +255,7 @@ async def test_a_hook_that_joins_late_is_not_confused(service: Simulator, collec
     assert collected.points("dashscope_ft.active_waits") == []
 
 
-async def test_without_an_sdk_nothing_is_kept(service: Simulator) -> None:
+async def test_without_an_sdk_no_state_is_left(service: Simulator) -> None:
     hook = OpenTelemetry()
     service.fail_next(Fault.error(500, "InternalError"))
     async with service.client(hooks=[hook]) as client:
@@ -265,9 +265,22 @@ async def test_without_an_sdk_nothing_is_kept(service: Simulator) -> None:
     assert [kept for kept in vars(hook).values() if isinstance(kept, dict)] == [{}, {}, {}]
 
 
-def test_without_hooks_nothing_of_theirs_is_imported() -> None:
+def test_the_package_does_not_import_opentelemetry() -> None:
     code = "import sys, dashscope_ft_async;print([m for m in sys.modules if m.endswith('opentelemetry')])"
     ran = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
     )
     assert ran.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("module", "needs"), [("otel", "opentelemetry"), ("temporal", "temporalio")], ids=["otel", "temporal"]
+)
+def test_without_its_extra_a_module_says_what_to_install(module: str, needs: str) -> None:
+    code = f"import sys; sys.modules[{needs!r}] = None; import dashscope_ft_async.{module}"
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False
+    )
+    last = ran.stderr.splitlines()[-1]
+    assert last.startswith(f"ImportError: dashscope_ft_async.{module} needs ")
+    assert last.endswith(f": pip install 'dashscope-ft-async[{module}]'")

@@ -15,8 +15,8 @@ from dashscope_ft_async.cli.follow import follow
 from dashscope_ft_async.cli.live.losses import MOST, Losses, follow_losses
 from dashscope_ft_async.cli.outcome import Exit
 from dashscope_ft_async.testing import Fault, Simulator
-from dashscope_ft_async.testing.logbook import answer_of_log
-from dashscope_ft_async.testing.scenario import SimulatedJob
+from dashscope_ft_async.testing.answers import Answer
+from dashscope_ft_async.testing.jobs import SimulatedJob, log_answer
 
 
 @asynccontextmanager
@@ -98,7 +98,7 @@ async def test_a_log_that_is_missing_disturbs_nothing_and_costs_few_requests(
     def missing(*_: Any) -> Fault:
         return Fault.error(404, "NotFound", "no such log")
 
-    monkeypatch.setattr("dashscope_ft_async.testing.simulator.answer_of_log", missing)
+    monkeypatch.setattr("dashscope_ft_async.testing.simulator.log_answer", missing)
     job_id = service.add_job([(0, "RUNNING"), (600, "SUCCEEDED")])
     board = Board([job_id])
     async with followed(client, board) as losses:
@@ -116,12 +116,12 @@ async def test_a_log_that_is_missing_disturbs_nothing_and_costs_few_requests(
 async def test_a_log_that_is_refused_when_training_begins_is_read_later(
     status: int, service: Simulator, client: FineTuneClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def late(job: SimulatedJob, asked: Mapping[str, str], now: float, first: int) -> Fault:
+    def late(job: SimulatedJob, asked: Mapping[str, str], now: float, first: int) -> Answer:
         if now - job.added < 60:
             return Fault.error(status, "NotFound", "no such log")
-        return answer_of_log(job, asked, now, first)
+        return log_answer(job, asked, now, first)
 
-    monkeypatch.setattr("dashscope_ft_async.testing.simulator.answer_of_log", late)
+    monkeypatch.setattr("dashscope_ft_async.testing.simulator.log_answer", late)
     log = [(1, "{'loss': 2.5}"), (2, "{'loss': 1.5}")]
     job_id = service.add_job([(0, "RUNNING"), (600, "SUCCEEDED")], log=log)
     async with followed(client, Board([job_id])) as losses:
@@ -133,12 +133,12 @@ async def test_a_log_that_is_refused_when_training_begins_is_read_later(
 async def test_a_log_that_breaks_off_is_read_again_and_each_loss_counts_once(
     service: Simulator, client: FineTuneClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def breaking(job: SimulatedJob, asked: Mapping[str, str], now: float, first: int) -> Fault:
+    def breaking(job: SimulatedJob, asked: Mapping[str, str], now: float, first: int) -> Answer:
         if 100 < now - job.added < 200:
             return Fault.error(403, "AccessDenied", "not now")
-        return answer_of_log(job, asked, now, first)
+        return log_answer(job, asked, now, first)
 
-    monkeypatch.setattr("dashscope_ft_async.testing.simulator.answer_of_log", breaking)
+    monkeypatch.setattr("dashscope_ft_async.testing.simulator.log_answer", breaking)
     log = [(1, "{'loss': 2.5}"), (220, "{'loss': 1.5}")]
     job_id = service.add_job([(0, "RUNNING"), (600, "SUCCEEDED")], log=log)
     async with followed(client, Board([job_id])) as losses:

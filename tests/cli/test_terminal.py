@@ -31,7 +31,7 @@ async def test_watch_all_shows_an_account_and_leaves_the_screen_as_it_was(servic
     made: dict[str, Any] = {"job_name": "客服问答", "model": "qwen3-14b"}
     running = service.add_job([(0, "RUNNING")], log=log, output_cnt=1, max_output_cnt=4, **made)
     first = service.add_job([(0, "QUEUING")])
-    second = service.add_job([(0, "PENDING")], create_time="2026-01-06 10:00:00")
+    second = service.add_job([(0, "PENDING")], create_time="2099-01-06 10:00:00")
     async with on(service, "watch", "--all") as terminal:
         text = await terminal.until(lambda text: "0.8000" in text and "connection ok" in text)
         assert re.search(rf"^{running}  RUNNING  0:00:0\d   1/4  0\.8000 █▄▁ ", text, re.MULTILINE)

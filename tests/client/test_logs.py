@@ -26,7 +26,8 @@ from dashscope_ft_async import (
     WatchState,
 )
 from dashscope_ft_async.testing import Fault, Simulator
-from dashscope_ft_async.testing.scenario import SimulatedJob
+from dashscope_ft_async.testing.answers import Answer
+from dashscope_ft_async.testing.jobs import SimulatedJob
 
 pytestmark = pytest.mark.looptime
 
@@ -54,11 +55,11 @@ class Scripted(Simulator):
     ahead = 0
     """Lines that the stated length of the log is ahead of the lines in an answer."""
 
-    def _log(self, job: SimulatedJob, asked: Mapping[str, str], now: float) -> Fault:
+    def _log(self, job: SimulatedJob, query: Mapping[str, str], now: float) -> Answer:
         if self.lines_at is None:
             return self.fault
         lines = self.lines_at(now - job.added)
-        offset, number = int(asked["offset"]), int(asked["line"])
+        offset, number = int(query["offset"]), int(query["line"])
         page = lines[offset : offset + number]
         return Fault.json({"output": {"total": len(lines) + self.ahead, "logs": page}})
 
@@ -503,9 +504,13 @@ async def test_metrics_so_far_and_as_they_come(service: Simulator, client: FineT
     so_far = [metric async for metric in client.metrics(job_id)]
     followed = [metric async for metric in client.follow_metrics(job_id)]
 
-    assert [metric.loss for metric in so_far] == [1.0, 0.6667, 0.5]
+    assert [(metric.step, metric.max_steps, metric.epoch) for metric in so_far] == [
+        (1, 10, 0.3),
+        (2, 10, 0.6),
+        (3, 10, 0.9),
+    ]
     assert len(followed) == 10
-    assert {metric.learning_rate for metric in followed} == {1.6e-05}
+    assert (followed[0].learning_rate, followed[-1].learning_rate) == (1.44e-05, 0.0)
 
 
 async def test_a_failure_without_reason_brings_the_end_of_the_log(

@@ -16,7 +16,7 @@ from dashscope_ft_async.testing.pytest_plugin import fine_tune_client, fine_tune
 __all__ = ["fine_tune_client", "fine_tune_simulator"]
 
 
-async def test_the_client_asks_the_simulator(
+async def test_the_client_uses_the_simulator(
     fine_tune_simulator: Simulator, fine_tune_client: FineTuneClient
 ) -> None:
     job_id = fine_tune_simulator.add_job([(0, "SUCCEEDED")])
@@ -24,7 +24,7 @@ async def test_the_client_asks_the_simulator(
 
 
 @pytest.mark.looptime
-async def test_a_three_hour_wait_takes_no_time(
+async def test_a_wait_of_three_hours_takes_no_real_time(
     fine_tune_simulator: Simulator, fine_tune_client: FineTuneClient
 ) -> None:
     began = asyncio.get_running_loop().time()
@@ -35,7 +35,7 @@ async def test_a_three_hour_wait_takes_no_time(
 
 
 @pytest.mark.parametrize("kind", [FineTuneClient, shared_client], ids=lambda kind: kind.__name__)
-async def test_a_client_made_elsewhere_asks_the_simulator_too(
+async def test_a_client_that_the_tested_code_makes_uses_the_simulator(
     kind: type[FineTuneClient], fine_tune_simulator: Simulator
 ) -> None:
     job_id = fine_tune_simulator.add_job([(0, "SUCCEEDED")])
@@ -43,23 +43,23 @@ async def test_a_client_made_elsewhere_asks_the_simulator_too(
         assert (await client.wait_for_success(job_id)).job_id == job_id
 
 
-async def test_another_key_is_refused(fine_tune_simulator: Simulator) -> None:
+async def test_another_key_is_answered_with_401(fine_tune_simulator: Simulator) -> None:
     async with FineTuneClient("sk-a-real-key-0123") as client:
         with pytest.raises(AuthenticationError):
             await client.get(fine_tune_simulator.add_job())
 
 
-class TestLeftOver:
-    """The environment is as before, once the simulator is gone."""
+class TestEnvironment:
+    """The fixture sets environment variables, and removes them after the test."""
 
-    async def test_while_it_runs(self, fine_tune_simulator: Simulator) -> None:
+    async def test_it_is_set_during_a_test(self, fine_tune_simulator: Simulator) -> None:
         assert os.environ["DASHSCOPE_BASE_URL"] == fine_tune_simulator.base_url
 
-    def test_afterwards(self) -> None:
+    def test_it_is_restored_afterwards(self) -> None:
         assert not [name for name in os.environ if name.startswith("DASHSCOPE_")]
 
 
-def test_it_is_not_loaded_where_it_is_not_named() -> None:
+def test_pytest_does_not_load_the_plugin_unless_it_is_named() -> None:
     code = (
         "import sys, dashscope_ft_async.testing; from importlib.metadata import entry_points;"
         "print([m for m in sys.modules if m in ('pytest', 'dashscope_ft_async.testing.pytest_plugin')],"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dashscope_ft_async import FineTuneJob, JobStatus
 from dashscope_ft_async._api.wire import Response, decode_job, decode_page, scan_page
 from dashscope_ft_async.errors import APIResponseValidationError
-from dashscope_ft_async.testing.scenario import SimulatedJob, page_of
+from dashscope_ft_async.testing.jobs import SimulatedJob, page_of
 
 texts = st.text(min_size=1, max_size=12)
 stamps = st.datetimes(min_value=datetime(1900, 1, 1), max_value=datetime(2200, 1, 1)).map(  # noqa: DTZ001

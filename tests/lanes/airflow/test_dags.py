@@ -34,7 +34,7 @@ def wait_task(run: Any) -> Any:
     return run.get_task_instance("wait")
 
 
-def test_a_job_that_succeeds_leaves_model_and_usage_in_xcom(dags: dict[str, Any], elsewhere: Any) -> None:
+def test_xcom_has_the_model_and_usage_of_a_job_that_succeeds(dags: dict[str, Any], elsewhere: Any) -> None:
     job_id = elsewhere.add_job((0, "RUNNING"), (0.5, "SUCCEEDED"))
 
     run = dags["one"].test(run_conf={"job_id": job_id})
@@ -52,25 +52,27 @@ def test_a_job_that_succeeds_leaves_model_and_usage_in_xcom(dags: dict[str, Any]
     ]
 
 
+@pytest.mark.since_3_2
 @pytest.mark.parametrize(
-    ("status", "error"), [("FAILED", "JobFailedError"), ("CANCELED", "JobCanceledError")]
+    ("status", "error_name"), [("FAILED", "JobFailedError"), ("CANCELED", "JobCanceledError")]
 )
-def test_a_job_that_ends_badly_fails_the_task_at_once_with_the_reason(
-    status: str, error: str, dags: dict[str, Any], elsewhere: Any
+def test_a_job_without_success_fails_the_task_with_the_reason_and_without_a_retry(
+    status: str, error_name: str, dags: dict[str, Any], elsewhere: Any
 ) -> None:
     job_id = elsewhere.add_job((0, status), code="InvalidData", message="line 17 is no JSON")
 
     run = dags["one"].test(run_conf={"job_id": job_id})
 
-    said = dags["EXCEPTIONS"].pop()
+    error = dags["EXCEPTIONS"].pop()
     assert (wait_task(run).state, wait_task(run).try_number) == ("failed", 1)  # though retries=3
-    assert (type(said).__name__, str(said)[: len(error)]) == ("AirflowFailException", error)
-    assert "line 17 is no JSON" in str(said)
-    assert job_id in str(said)
+    assert (type(error).__name__, str(error).partition(":")[0]) == ("AirflowFailException", error_name)
+    assert "line 17 is no JSON" in str(error)
+    assert job_id in str(error)
     assert [left["status"] for left in xcom_of(run, "wait")] == [status]
 
 
-def test_execution_timeout_ends_the_wait_and_says_where_the_job_was(
+@pytest.mark.since_3_2
+def test_execution_timeout_ends_the_wait_and_shows_the_last_status(
     dags: dict[str, Any], elsewhere: Any
 ) -> None:
     job_id = elsewhere.add_job((0, "RUNNING"))
@@ -78,14 +80,14 @@ def test_execution_timeout_ends_the_wait_and_says_where_the_job_was(
 
     run = dags["impatient"].test(run_conf={"job_id": job_id})
 
-    said = dags["EXCEPTIONS"].pop()
+    error = dags["EXCEPTIONS"].pop()
     assert wait_task(run).state == "failed"
-    assert type(said).__name__ == "AirflowTaskTimeout"
-    assert "last status RUNNING" in str(said)
+    assert type(error).__name__ == "AirflowTaskTimeout"
+    assert "last status RUNNING" in str(error)
     assert time.monotonic() - began < 30
 
 
-def test_a_sensor_skips_what_times_out_softly(dags: dict[str, Any], elsewhere: Any) -> None:
+def test_a_sensor_with_soft_fail_is_skipped_at_its_timeout(dags: dict[str, Any], elsewhere: Any) -> None:
     job_id = elsewhere.add_job((0, "QUEUING"))
 
     run = dags["skipping"].test(run_conf={"job_id": job_id})
@@ -93,7 +95,7 @@ def test_a_sensor_skips_what_times_out_softly(dags: dict[str, Any], elsewhere: A
     assert wait_task(run).state == "skipped"
 
 
-def test_a_batch_is_mapped_over_by_the_next_task(dags: dict[str, Any], elsewhere: Any) -> None:
+def test_the_next_task_can_be_mapped_over_a_batch(dags: dict[str, Any], elsewhere: Any) -> None:
     job_ids = [elsewhere.add_job((0, "RUNNING"), (n / 10, "SUCCEEDED")) for n in range(1, 6)]
 
     run = dags["pipeline"].test(run_conf={"job_ids": job_ids})
@@ -102,16 +104,17 @@ def test_a_batch_is_mapped_over_by_the_next_task(dags: dict[str, Any], elsewhere
     assert xcom_of(run, "deploy") == [f"qwen3-14b-{job_id}" for job_id in job_ids]
 
 
-def test_a_batch_with_one_bad_job_keeps_what_the_others_came_to(
+@pytest.mark.since_3_2
+def test_a_batch_with_one_failed_job_keeps_the_results_of_the_others(
     dags: dict[str, Any], elsewhere: Any
 ) -> None:
     good, bad = elsewhere.add_job((0, "SUCCEEDED")), elsewhere.add_job((0, "FAILED"))
 
     run = dags["pipeline"].test(run_conf={"job_ids": [good, bad]})
 
-    said = dags["EXCEPTIONS"].pop()
+    error = dags["EXCEPTIONS"].pop()
     assert wait_task(run).state == "failed"
-    assert "1 of 2 jobs did not succeed" in str(said)
+    assert "1 of 2 jobs did not succeed" in str(error)
     [left] = xcom_of(run, "wait")
     assert [(one["job_id"], one["finetuned_output"]) for one in left] == [
         (good, f"qwen3-14b-{good}"),
@@ -119,22 +122,24 @@ def test_a_batch_with_one_bad_job_keeps_what_the_others_came_to(
     ]
 
 
-def test_no_key_reaches_airflows_database_nor_its_output(
+@pytest.mark.since_3_2
+def test_the_key_is_neither_in_the_database_nor_in_the_output(
     dags: dict[str, Any], elsewhere: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
     job_id = elsewhere.add_job((0, "FAILED"), message=f"refused {elsewhere.key}")
 
     dags["one"].test(run_conf={"job_id": job_id})
 
-    said = str(dags["EXCEPTIONS"].pop())
+    error = str(dags["EXCEPTIONS"].pop())
     stored = b"".join(path.read_bytes() for path in Path(os.environ["AIRFLOW_HOME"]).glob("airflow.db*"))
     shown = "".join(capfd.readouterr())
-    assert job_id in said
+    assert job_id in error
     assert job_id.encode() in stored
-    for text in (said, shown, stored.decode(errors="replace")):
+    for text in (error, shown, stored.decode(errors="replace")):
         assert elsewhere.key not in text
 
 
+@pytest.mark.since_3_2
 def test_the_dag_of_the_page_trains_waits_and_deploys(
     elsewhere: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,4 +1,4 @@
-"""The trigger, iterated as a triggerer does; a restart; what is serialised; how Airflow finds it all."""
+"""The trigger as a triggerer runs it, the operator and the sensor, and the provider metadata."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from airflow.providers_manager import ProvidersManager
-from airflow.sdk.exceptions import AirflowNotFoundException, TaskDeferred
 from airflow.triggers.base import TriggerEvent
 
 from dashscope_ft_async import ConfigurationError, PollPolicy
@@ -24,6 +23,11 @@ from dashscope_ft_async.airflow import (
     WaitForFineTuneOperator,
 )
 from dashscope_ft_async.testing import Fault, Simulator
+
+try:
+    from airflow.sdk.exceptions import AirflowNotFoundException, TaskDeferred
+except ImportError:  # Airflow 3.0 and 3.1
+    from airflow.exceptions import AirflowNotFoundException, TaskDeferred
 
 KEY = "sk-0123456789abcdefSECRET"
 QUICK = PollPolicy(initial=0.05, max_interval=0.05)
@@ -53,7 +57,7 @@ def again(trigger: FineTuneTrigger) -> FineTuneTrigger:
     return made
 
 
-async def test_one_event_tells_all_jobs_in_the_order_given(service: Simulator) -> None:
+async def test_the_event_has_all_jobs_in_the_given_order(service: Simulator) -> None:
     late = service.add_job([(0, "RUNNING"), (0.2, "SUCCEEDED")])
     failed = service.add_job([(0, "FAILED")], code="InvalidData", message="line 17")
 
@@ -68,7 +72,7 @@ async def test_one_event_tells_all_jobs_in_the_order_given(service: Simulator) -
     assert "line 17" in outcomes[1]["reason"]
 
 
-async def test_a_thousand_triggers_ride_one_driver(service: Simulator) -> None:
+async def test_a_thousand_triggers_share_one_client(service: Simulator) -> None:
     ids = [service.add_job([(0, "RUNNING"), (1.5, "SUCCEEDED")]) for _ in range(1000)]
 
     ends = await asyncio.gather(*(fired(FineTuneTrigger(one)) for one in ids))
@@ -79,7 +83,7 @@ async def test_a_thousand_triggers_ride_one_driver(service: Simulator) -> None:
     assert len(service.requests) < 2 * len(ids)
 
 
-async def test_a_restart_keeps_deadline_and_pace(service: Simulator) -> None:
+async def test_a_restart_keeps_the_deadline_and_the_polling_interval(service: Simulator) -> None:
     job_id = service.add_job([(0, "RUNNING")])
     began = datetime.now(UTC) - timedelta(hours=1)
     first = FineTuneTrigger(job_id, started=began, deadline=datetime.now(UTC) + timedelta(seconds=1.5))
@@ -100,7 +104,7 @@ async def test_a_restart_keeps_deadline_and_pace(service: Simulator) -> None:
     assert service.polls(job_id) == 3
 
 
-async def test_a_deadline_that_passed_while_no_triggerer_ran_costs_one_last_look(
+async def test_after_a_deadline_that_passed_without_a_triggerer_one_last_poll_is_made(
     service: Simulator,
 ) -> None:
     ended, running = service.add_job([(0, "SUCCEEDED")]), service.add_job([(0, "RUNNING")])
@@ -111,7 +115,7 @@ async def test_a_deadline_that_passed_while_no_triggerer_ran_costs_one_last_look
     assert [one["error"] for one in outcomes] == [None, "WaitTimeoutError"]
 
 
-async def test_a_cancelled_trigger_leaves_the_job_alone_and_nothing_running(service: Simulator) -> None:
+async def test_a_cancelled_trigger_leaves_no_task_and_does_not_touch_the_job(service: Simulator) -> None:
     job_id = service.add_job([(0, "RUNNING")])
     before = asyncio.all_tasks()
     running = asyncio.create_task(fired(FineTuneTrigger(job_id, poll=QUICK)))
@@ -136,9 +140,7 @@ async def test_the_serialised_trigger_is_plain_json_and_holds_no_key(service: Si
     assert KEY not in json.dumps(values) + repr(trigger)
 
 
-async def test_the_changes_of_a_job_are_in_the_log(
-    service: Simulator, capfd: pytest.CaptureFixture[str]
-) -> None:
+async def test_status_changes_are_logged(service: Simulator, capfd: pytest.CaptureFixture[str]) -> None:
     job_id = service.add_job([(0, "RUNNING"), (0.2, "SUCCEEDED")])
 
     await fired(FineTuneTrigger(job_id, poll=QUICK))
@@ -149,10 +151,10 @@ async def test_the_changes_of_a_job_are_in_the_log(
     ]
 
 
-# --- where key and host come from ---------------------------------------------------------------------
+# --- the connection -----------------------------------------------------------------------------------
 
 
-async def test_without_the_default_connection_the_environment_counts(
+async def test_without_the_default_connection_the_environment_is_used(
     service: Simulator, monkeypatch: pytest.MonkeyPatch, database: None
 ) -> None:
     job_id = service.add_job([(0, "SUCCEEDED")])
@@ -176,7 +178,7 @@ async def test_a_connection_may_be_a_uri_and_leave_the_key_to_the_environment(
     assert (await fired(FineTuneTrigger(job_id)))[0]["status"] == "SUCCEEDED"
 
 
-async def test_a_named_connection_that_is_not_there_is_no_leave_to_use_another(database: None) -> None:
+async def test_a_named_connection_that_does_not_exist_is_an_error(database: None) -> None:
     with pytest.raises(AirflowNotFoundException):
         await fired(FineTuneTrigger("ft-1", dashscope_conn_id="dashscope_of_another_team"))
 
@@ -184,12 +186,12 @@ async def test_a_named_connection_that_is_not_there_is_no_leave_to_use_another(d
 @pytest.mark.parametrize(
     ("facts", "says"),
     [
-        ({"extra": "[1]"}, "JSON object"),
+        pytest.param({"extra": "[1]"}, "JSON object", marks=pytest.mark.since_3_2),
         ({"host": "https://u:p@example.com"}, "credentials"),
         ({"extra": {"region": "mars"}}, "mars"),
     ],
 )
-async def test_a_bad_connection_is_told_for_each_job_and_shows_no_key(
+async def test_a_wrong_connection_is_reported_for_each_job_without_the_key(
     facts: dict[str, Any], says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect(monkeypatch, password=KEY, **facts)
@@ -213,7 +215,7 @@ async def test_no_frame_of_a_refused_connection_holds_the_key(monkeypatch: pytes
     assert KEY not in repr([frame.f_locals for frame in frames])
 
 
-async def test_a_wrong_key_is_told_and_not_shown(
+async def test_a_wrong_key_is_reported_without_the_key(
     service: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect(monkeypatch, host=service.base_url, password="sk-wrong-0123456789")
@@ -228,7 +230,7 @@ async def test_a_wrong_key_is_told_and_not_shown(
 
 
 class Instance:
-    """The little of a task instance that is asked for."""
+    """The attributes of a task instance that the operator uses."""
 
     def __init__(self) -> None:
         self.start_date = datetime.now(UTC) - timedelta(minutes=1)
@@ -265,7 +267,7 @@ def test_without_a_timeout_there_is_no_deadline() -> None:
     assert (trigger.deadline, defer.timeout) == (None, None)
 
 
-def test_a_sensor_goes_by_the_shorter_of_its_two_limits() -> None:
+def test_a_sensor_uses_the_shorter_of_its_two_limits() -> None:
     sensor = FineTuneSensor(
         task_id="wait", job_ids="ft-1", timeout=7200, execution_timeout=timedelta(hours=1)
     )
@@ -290,7 +292,9 @@ def outcome(error: str | None) -> dict[str, Any]:
         (["AuthenticationError"], "AirflowException"),
     ],
 )
-def test_what_no_wait_will_mend_is_not_tried_again(errors: list[str | None], raised: str) -> None:
+def test_only_a_job_without_success_fails_a_task_without_a_retry(
+    errors: list[str | None], raised: str
+) -> None:
     task = WaitForFineTuneOperator(task_id="wait", job_ids=["ft-1"] * len(errors))
     instance: Any = Instance()
     jobs = [outcome(error) for error in errors]
@@ -302,9 +306,10 @@ def test_what_no_wait_will_mend_is_not_tried_again(errors: list[str | None], rai
     assert instance.pushed == {"return_value": jobs}
 
 
-# --- how Airflow finds it -----------------------------------------------------------------------------
+# --- provider metadata --------------------------------------------------------------------------------
 
 
+@pytest.mark.since_3_2
 def test_airflow_finds_the_provider_and_its_connection_type() -> None:
     manager = ProvidersManager()
 
@@ -319,9 +324,22 @@ def test_airflow_finds_the_provider_and_its_connection_type() -> None:
     assert "extra__dashscope__workspace" in manager.connection_form_widgets
 
 
-async def test_a_storm_is_sat_out(service: Simulator) -> None:
+async def test_transient_failures_do_not_end_the_wait(service: Simulator) -> None:
     job_id = service.add_job(
         [(0, "SUCCEEDED")], faults=[Fault.error(429, "Throttling"), Fault.html(502), Fault.reset()]
     )
 
     assert (await fired(FineTuneTrigger(job_id)))[0]["status"] == "SUCCEEDED"
+
+
+async def test_the_connection_sets_how_list_pages_are_used(
+    service: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(monkeypatch, host=service.base_url, password=KEY, extra={"coalesce": False})
+    async with DashScopeHook().client() as client:
+        assert client.stats().list_state == "off"
+
+    connect(monkeypatch, password=KEY, extra={"coalesce": "always"})
+    with pytest.raises(ConfigurationError, match="coalesce must be True, False or 'confirm'"):
+        async with DashScopeHook().client():
+            pytest.fail("there is no such value")

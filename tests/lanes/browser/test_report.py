@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,16 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from dashscope_ft_async.testing import Fault, Simulator
-from dashscope_ft_async.testing.scenario import EPOCH
 from tests.lanes.browser.conftest import OpenPage
 
+START = datetime(2026, 1, 5, 10, 30, 12)  # noqa: DTZ001 - the times of the service have no zone
 REPORTS = ("running", "succeeded", "storm", "hundreds")
 WINDOWS = [(1280, False), (1280, True), (390, False), (390, True)]
 NAMES = ("faq-bot", "问答机器人", "summaries", '<b>bold</b> & "quoted" </script>', "router", "classifier")
 
 
 def at(seconds: float) -> str:
-    return f"{EPOCH + timedelta(seconds=seconds):%Y-%m-%d %H:%M:%S}"
+    return f"{START + timedelta(seconds=seconds):%Y-%m-%d %H:%M:%S}"
 
 
 def log(began: float, steps: int, height: float) -> list[tuple[float, str]]:
@@ -49,7 +49,7 @@ def add(service: Simulator, place: int, status: str, **fields: Any) -> str:
 
 
 async def make(folder: Path) -> None:
-    async with Simulator() as service:
+    async with Simulator(start_time=START) as service:
 
         async def ask(command: str, *args: str) -> None:
             code = "from dashscope_ft_async.__main__ import main; main()"

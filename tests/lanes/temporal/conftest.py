@@ -1,4 +1,4 @@
-"""A real Temporal server for the whole lane, and workers that ask a simulator."""
+"""A real Temporal server for all tests of the lane, and activities that use a simulator."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def queue() -> str:
 
 @pytest.fixture
 def activities(service: Simulator) -> FineTuneActivities:
-    """Activities of a worker that asks `service`, often."""
+    """Activities that poll `service` at short intervals."""
     fast = PollPolicy(initial=0.05, multiplier=1.0, max_interval=0.05)
     retry = RetryPolicy(attempts=2, initial=0.01, max_delay=0.01)
 

@@ -1,4 +1,4 @@
-"""The activity by itself: outcomes, heartbeats that are gone on from, and which error is which failure."""
+"""The activity without a server: outcomes, heartbeats of an earlier attempt, and errors."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ RUNNING = [(0, "RUNNING")]
 
 
 class Attempt:
-    """One attempt, after one that left `details`; keeps what it beats."""
+    """One attempt that continues from `details`. It keeps its heartbeats."""
 
     def __init__(self, *details: Any, scheduled: datetime | None = None) -> None:
-        self.beats: list[Any] = []
+        self.heartbeats: list[Any] = []
         self._environment = ActivityEnvironment()
-        self._environment.on_heartbeat = self.beats.append
+        self._environment.on_heartbeat = self.heartbeats.append
         self._environment.info = replace(
             self._environment.info,
             heartbeat_details=details,
@@ -40,7 +40,7 @@ class Attempt:
         await self._environment.run(activities.cancel_jobs, batch)
 
 
-async def test_every_end_is_an_outcome_in_the_order_of_the_ids(
+async def test_outcomes_have_the_order_of_the_ids(
     service: Simulator, activities: FineTuneActivities
 ) -> None:
     good = service.add_job([(0, "RUNNING"), (0.1, "SUCCEEDED")], usage=5, finetuned_output="m-1")
@@ -61,18 +61,18 @@ async def test_every_end_is_an_outcome_in_the_order_of_the_ids(
     assert (found[4].status, found[4].error, found[4].succeeded) == ("CANCELED", None, False)
 
 
-async def test_a_later_attempt_asks_no_more_for_what_has_ended_and_keeps_the_deadline(
+async def test_a_later_attempt_does_not_poll_ended_jobs_and_keeps_the_deadline(
     service: Simulator, activities: FineTuneActivities
 ) -> None:
     ended, runs = service.add_job([(0, "SUCCEEDED")]), service.add_job(RUNNING)
     batch = FineTuneBatch(job_ids=[ended, runs], timeout=60)
     first = Attempt()
     dead = asyncio.create_task(first.wait(activities, batch))
-    while not first.beats or not first.beats[-1]["ended"]:
+    while not first.heartbeats or not first.heartbeats[-1]["ended"]:
         await asyncio.sleep(0.02)
     dead.cancel()
     await asyncio.gather(dead, return_exceptions=True)
-    detail = first.beats[-1]
+    detail = first.heartbeats[-1]
     [state] = [WatchState.from_json(text) for text in detail["waiting"]]
     polls = service.polls(ended), service.polls(runs)
     service.set_status(runs, "SUCCEEDED")
@@ -83,11 +83,11 @@ async def test_a_later_attempt_asks_no_more_for_what_has_ended_and_keeps_the_dea
 
     assert [one.succeeded for one in found] == [True, True]
     assert (service.polls(ended), service.polls(runs)) == (polls[0], polls[1] + 1)
-    assert WatchState.from_json(second.beats[0]["waiting"][0]).deadline == state.deadline
-    assert KEY not in repr(first.beats)
+    assert WatchState.from_json(second.heartbeats[0]["waiting"][0]).deadline == state.deadline
+    assert KEY not in repr(first.heartbeats)
 
 
-async def test_an_attempt_without_a_heartbeat_before_it_keeps_the_deadline_too(
+async def test_a_later_attempt_without_a_heartbeat_keeps_the_deadline(
     service: Simulator, activities: FineTuneActivities
 ) -> None:
     scheduled = datetime.now(UTC) - timedelta(seconds=59.8)
@@ -103,11 +103,11 @@ async def test_an_attempt_without_a_heartbeat_before_it_keeps_the_deadline_too(
 
 
 async def failure(activities: FineTuneActivities, attempt: Attempt, **batch: Any) -> ApplicationError:
-    with pytest.raises(ApplicationError) as met:
+    with pytest.raises(ApplicationError) as caught:
         await attempt.wait(activities, FineTuneBatch(**batch))
-    assert met.value.__cause__ is None
-    assert KEY not in repr(met.value)
-    return met.value
+    assert caught.value.__cause__ is None
+    assert KEY not in repr(caught.value)
+    return caught.value
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ async def failure(activities: FineTuneActivities, attempt: Attempt, **batch: Any
         (Fault.error(400, "Throttling.AllocationQuota"), "RateLimitError"),
     ],
 )
-async def test_what_concerns_the_whole_batch_fails_it_under_the_name_of_our_error(
+async def test_an_error_of_the_whole_batch_fails_it_with_the_name_of_the_error(
     service: Simulator, activities: FineTuneActivities, fault: Fault, kind: str
 ) -> None:
     job_id = service.add_job(RUNNING, faults=[fault])
@@ -128,7 +128,7 @@ async def test_what_concerns_the_whole_batch_fails_it_under_the_name_of_our_erro
     assert (error.type, error.non_retryable) == (kind, True)
 
 
-async def test_a_service_that_is_down_is_tried_again_until_the_deadline(
+async def test_an_unreachable_service_is_retried_until_the_deadline(
     activities: FineTuneActivities, nowhere: str
 ) -> None:
     down: dict[str, Any] = {"job_ids": ["ft-1", "ft-2", "ft-3"], "base_url": nowhere, "timeout": 60}
@@ -142,7 +142,7 @@ async def test_a_service_that_is_down_is_tried_again_until_the_deadline(
     assert last.value.non_retryable
 
 
-async def test_bad_input_is_never_tried_again(activities: FineTuneActivities) -> None:
+async def test_bad_input_is_not_retried(activities: FineTuneActivities) -> None:
     error = await failure(activities, Attempt(), job_ids=["../deployments"])
 
     assert (error.type, error.non_retryable) == ("ConfigurationError", True)
@@ -151,7 +151,7 @@ async def test_bad_input_is_never_tried_again(activities: FineTuneActivities) ->
 @pytest.mark.parametrize(
     ("status", "kind"), [("FAILED", "JobFailedError"), ("CANCELED", "JobCanceledError")]
 )
-async def test_a_job_that_must_succeed_fails_the_batch_for_good_and_soon(
+async def test_a_job_that_must_succeed_fails_the_batch_at_once_without_a_retry(
     service: Simulator, activities: FineTuneActivities, status: str, kind: str
 ) -> None:
     job_id = service.add_job([(0, status)])
@@ -164,7 +164,7 @@ async def test_a_job_that_must_succeed_fails_the_batch_for_good_and_soon(
     assert [(one.job_id, one.status) for one in error.details[0]] == [(job_id, status)]
 
 
-async def test_a_worker_that_died_before_it_could_fail_the_batch_does_not_make_it_succeed(
+async def test_a_failed_job_fails_the_batch_also_after_a_worker_crash(
     service: Simulator, activities: FineTuneActivities
 ) -> None:
     job_id = service.add_job([(0, "FAILED")])
@@ -186,14 +186,14 @@ async def test_a_worker_that_died_before_it_could_fail_the_batch_does_not_make_i
     ],
     ids=str,
 )
-def test_a_batch_that_cannot_be_is_refused_where_it_is_made(wrong: dict[str, Any]) -> None:
+def test_an_impossible_batch_is_refused_when_it_is_made(wrong: dict[str, Any]) -> None:
     good: dict[str, Any] = {"job_ids": ["ft-1"]}
 
     with pytest.raises(ConfigurationError):
         FineTuneBatch(**(good | wrong))
 
 
-async def test_cancelling_passes_over_jobs_that_have_ended_or_are_gone(
+async def test_cancelling_skips_jobs_that_have_ended_or_do_not_exist(
     service: Simulator, activities: FineTuneActivities
 ) -> None:
     ended, runs = service.add_job([(0, "SUCCEEDED")]), service.add_job(RUNNING)

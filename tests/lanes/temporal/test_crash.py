@@ -1,4 +1,4 @@
-"""Two workers, one killed midway: ``.ci/temporal --large`` is the same with 1,000 jobs."""
+"""One of two workers is killed. ``.ci/temporal --large`` does the same with 1,000 jobs."""
 
 from __future__ import annotations
 

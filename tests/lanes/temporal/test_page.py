@@ -1,4 +1,4 @@
-"""The programs of docs/how-to/use-with-temporal.md, as files of a user."""
+"""The programs of docs/how-to/use-with-temporal.md, run as files of a user."""
 
 from __future__ import annotations
 

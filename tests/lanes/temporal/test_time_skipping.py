@@ -1,4 +1,4 @@
-"""Hours of an outage in a second: the test server skips the time between two attempts."""
+"""An outage of hours. The test server skips the time between two attempts."""
 
 from __future__ import annotations
 
@@ -20,9 +20,7 @@ from tests.conftest import KEY
 ATTEMPTS = 120
 
 
-async def test_a_service_that_is_down_for_hours_is_waited_out(
-    service: Simulator, queue: str, nowhere: str
-) -> None:
+async def test_a_wait_survives_an_outage_of_hours(service: Simulator, queue: str, nowhere: str) -> None:
     job_id = service.add_job([(0, "SUCCEEDED")])
     entered = 0
 
@@ -52,9 +50,9 @@ async def test_a_service_that_is_down_for_hours_is_waited_out(
             task_queue=queue,
         )
         [outcome] = await handle.result()
-        told = await handle.describe()
+        description = await handle.describe()
 
     assert outcome.succeeded
     assert entered == ATTEMPTS + 1
-    assert told.close_time is not None
-    assert 1.7 < (told.close_time - told.start_time) / timedelta(hours=1) < 2.0
+    assert description.close_time is not None
+    assert 1.7 < (description.close_time - description.start_time) / timedelta(hours=1) < 2.0

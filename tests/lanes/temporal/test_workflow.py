@@ -1,4 +1,4 @@
-"""The ready workflow, and one of a user's own, on a real server."""
+"""`WaitForFineTunes` and a workflow of a user on a real server."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def start(temporal: Client, queue: str, batch: FineTuneBatch) -> Handle:
     return handle  # noqa: RET504
 
 
-async def test_jobs_are_waited_for_in_batches_and_the_key_is_not_in_the_history(
+async def test_jobs_are_split_into_batches_and_the_key_is_not_in_the_history(
     service: Simulator, temporal: Client, queue: str, activities: FineTuneActivities
 ) -> None:
     job_ids = [service.add_job([(0, "RUNNING"), (n / 20, "SUCCEEDED")]) for n in range(10)]
@@ -61,24 +61,24 @@ async def test_jobs_are_waited_for_in_batches_and_the_key_is_not_in_the_history(
     await Replayer(workflows=[WaitForFineTunes]).replay_workflow(history)
 
 
-async def test_a_job_that_must_succeed_fails_the_workflow_with_the_kind_of_our_error(
+async def test_a_job_that_must_succeed_fails_the_workflow_with_the_name_of_the_error(
     service: Simulator, temporal: Client, queue: str, activities: FineTuneActivities
 ) -> None:
     job_id = service.add_job([(0, "FAILED")], message="no data")
 
     async with working(temporal, queue, activities):
         handle = await start(temporal, queue, FineTuneBatch(job_ids=[job_id], must_succeed=True))
-        with pytest.raises(WorkflowFailureError) as met:
+        with pytest.raises(WorkflowFailureError) as caught:
             await handle.result()
 
-    assert isinstance(met.value.cause, ActivityError)
-    assert isinstance(met.value.cause.cause, ApplicationError)
-    assert met.value.cause.cause.type == "JobFailedError"
-    assert "no data" in met.value.cause.cause.message
+    assert isinstance(caught.value.cause, ActivityError)
+    assert isinstance(caught.value.cause.cause, ApplicationError)
+    assert caught.value.cause.cause.type == "JobFailedError"
+    assert "no data" in caught.value.cause.cause.message
 
 
 @pytest.mark.parametrize("cancel_jobs", [False, True])
-async def test_cancelling_the_workflow_ends_the_waits_soon_and_the_jobs_only_where_asked(
+async def test_cancelling_the_workflow_ends_the_waits_and_with_cancel_jobs_the_jobs(
     service: Simulator, temporal: Client, queue: str, activities: FineTuneActivities, cancel_jobs: bool
 ) -> None:
     job_id = service.add_job(RUNNING)
@@ -103,7 +103,7 @@ async def test_cancelling_the_workflow_ends_the_waits_soon_and_the_jobs_only_whe
     )
 
 
-async def test_a_worker_that_is_stopped_hands_over_without_asking_twice(
+async def test_after_a_worker_was_stopped_ended_jobs_are_not_polled_again(
     service: Simulator, temporal: Client, queue: str, activities: FineTuneActivities
 ) -> None:
     ended, runs = service.add_job([(0, "SUCCEEDED")]), service.add_job(RUNNING)
@@ -120,7 +120,7 @@ async def test_a_worker_that_is_stopped_hands_over_without_asking_twice(
     assert service.polls(ended) == asked
 
 
-async def test_a_workflow_of_ones_own_runs_in_the_sandbox(
+async def test_a_workflow_of_a_user_runs_in_the_sandbox(
     service: Simulator, temporal: Client, queue: str, activities: FineTuneActivities
 ) -> None:
     job_id = service.add_job([(0, "SUCCEEDED")], finetuned_output="m-1")

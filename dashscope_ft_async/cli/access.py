@@ -19,7 +19,7 @@ from dashscope_ft_async.cli import view
 from dashscope_ft_async.cli.lines import error_json, write_event
 from dashscope_ft_async.cli.outcome import Exit, NoAnswerError, exit_of
 from dashscope_ft_async.cli.show import terminals
-from dashscope_ft_async import FineTuneClient
+from dashscope_ft_async.client import FineTuneClient
 from dashscope_ft_async.errors import DashScopeFTError
 from dashscope_ft_async.hooks import Hook
 

@@ -28,7 +28,7 @@ from dashscope_ft_async.cli.jobs import ASKS
 from dashscope_ft_async.cli.lines import write_event
 from dashscope_ft_async.cli.outcome import Exit
 from dashscope_ft_async.cli.targets import no_key, one_job
-from dashscope_ft_async import FineTuneClient
+from dashscope_ft_async.client import FineTuneClient
 from dashscope_ft_async.models import Checkpoint
 
 

@@ -17,7 +17,7 @@ from dashscope_ft_async.cli import view
 from dashscope_ft_async.cli.access import SILENT, Access
 from dashscope_ft_async.cli.board import printable
 from dashscope_ft_async.cli.doctor.probe import resolved
-from dashscope_ft_async import FineTuneClient
+from dashscope_ft_async.client import FineTuneClient
 
 _T = TypeVar("_T")
 

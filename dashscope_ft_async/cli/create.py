@@ -14,7 +14,7 @@ from dashscope_ft_async.cli import view
 from dashscope_ft_async.cli.access import Access, access_options, ask, patience
 from dashscope_ft_async.cli.jobs import ASKS, row_of
 from dashscope_ft_async.cli.lines import JsonLines
-from dashscope_ft_async import FineTuneClient
+from dashscope_ft_async.client import FineTuneClient
 
 
 def _hyper_parameters(_: click.Context, __: click.Parameter, given: Sequence[str]) -> dict[str, Any] | None:

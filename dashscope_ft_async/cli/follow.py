@@ -9,7 +9,7 @@ from contextlib import aclosing
 from typing import Protocol
 
 from dashscope_ft_async.cli.board import Board, Row
-from dashscope_ft_async import FineTuneClient
+from dashscope_ft_async.client import FineTuneClient
 from dashscope_ft_async.errors import DashScopeFTError
 from dashscope_ft_async.models import FineTuneJob
 

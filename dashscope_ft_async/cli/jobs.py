@@ -17,7 +17,7 @@ from dashscope_ft_async.cli.board import Board, Row, printable
 from dashscope_ft_async.cli.lines import JsonLines, write_event
 from dashscope_ft_async.cli.outcome import Exit, NoAnswerError, exit_of
 from dashscope_ft_async.cli.targets import one_job
-from dashscope_ft_async import FineTuneClient
+from dashscope_ft_async.client import FineTuneClient
 from dashscope_ft_async.errors import DashScopeFTError
 from dashscope_ft_async.models import FineTuneJob, JobStatus
 

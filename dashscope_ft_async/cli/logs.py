@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
 
 import click
 
+from dashscope_ft_async._engine.log_position import LogPosition
 from dashscope_ft_async.cli.access import (
     DAY,
     GET_PATIENCE,
@@ -21,7 +23,24 @@ from dashscope_ft_async.cli.jobs import ASKS
 from dashscope_ft_async.cli.lines import write_event
 from dashscope_ft_async.cli.outcome import Exit
 from dashscope_ft_async.cli.targets import one_job
-from dashscope_ft_async import FineTuneClient
+from dashscope_ft_async.client import FineTuneClient
+from dashscope_ft_async.models import LogPage
+
+
+def pages_of(client: FineTuneClient, job_id: str) -> Callable[[int], Awaitable[LogPage]]:
+    """Asks for the longest page of the log at an offset."""
+    return lambda offset: client.logs(job_id, offset=offset, lines=1000)
+
+
+async def so_far(page_at: Callable[[int], Awaitable[LogPage]], after: int = 0) -> AsyncGenerator[str, None]:
+    """The lines of the log as it is now; `page_at` asks for what is at an offset."""
+    position = LogPosition(after)
+    while True:
+        page = await page_at(position.offset)
+        for line in position.take(page.lines, page.total):
+            yield line
+        if position.at_end:
+            return
 
 
 @click.command(epilog=f"Exit codes: 0 the log was read, with --follow to its end; {ASKS}")
@@ -55,11 +74,8 @@ def logs(job_id: str, follow: bool, after: int, timeout: float | None, **access:
 
     async def question(client: FineTuneClient) -> None:
         nonlocal number
-        if follow:
-            reading = client.follow_logs(job_id, after=after, timeout=limit)
-        else:
-            reading = client.iter_logs(job_id, after=after)
-        async with aclosing(reading) as lines:
+        followed = client.follow_logs(job_id, after=after, timeout=limit) if follow else None
+        async with aclosing(followed or so_far(pages_of(client, job_id), after)) as lines:
             async for line in lines:
                 number += 1
                 if options.as_json:

@@ -16,7 +16,7 @@ from dashscope_ft_async.cli.lines import JsonLines, PlainLines
 from dashscope_ft_async.cli.live.display import live
 from dashscope_ft_async.cli.live.health import Health
 from dashscope_ft_async.cli.view import Complaints
-from dashscope_ft_async import FineTuneClient
+from dashscope_ft_async.client import FineTuneClient
 
 
 @attrs.frozen

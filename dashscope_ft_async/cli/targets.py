@@ -15,7 +15,7 @@ from dashscope_ft_async.cli.completion import job_ids
 from dashscope_ft_async.cli.follow import active
 from dashscope_ft_async.cli.lines import SCHEMA
 from dashscope_ft_async.cli.outcome import NoAnswerError
-from dashscope_ft_async import FineTuneClient
+from dashscope_ft_async.client import FineTuneClient
 from dashscope_ft_async.models import looks_like_api_key
 
 _F = TypeVar("_F", bound=Callable[..., Any])

@@ -21,7 +21,7 @@ from dashscope_ft_async.cli.outcome import Exit, go_on_line
 from dashscope_ft_async.cli.record import Record, opened
 from dashscope_ft_async.cli.show import shown
 from dashscope_ft_async.cli.targets import Targets, many_jobs
-from dashscope_ft_async import FineTuneClient
+from dashscope_ft_async.client import FineTuneClient
 from dashscope_ft_async.errors import DashScopeFTError
 
 _F = TypeVar("_F", bound=Callable[..., Any])

@@ -16,7 +16,7 @@ from dashscope_ft_async.cli.live.facts import Facts
 from dashscope_ft_async.cli.live.health import Health
 from dashscope_ft_async.cli.live.losses import Losses, follow_losses
 from dashscope_ft_async.cli.live.screen import rows_on, screen
-from dashscope_ft_async import FineTuneClient
+from dashscope_ft_async.client import FineTuneClient
 from dashscope_ft_async.errors import ConfigurationError
 
 _REFRESH = 0.25

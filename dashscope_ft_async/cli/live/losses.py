@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 from dashscope_ft_async.cli.board import Row
 from dashscope_ft_async.cli.live.sparkline import Curve
-from dashscope_ft_async import FineTuneClient
+from dashscope_ft_async.client import FineTuneClient
 from dashscope_ft_async.errors import DashScopeFTError
 from dashscope_ft_async.models import JobStatus, TrainingMetric
 

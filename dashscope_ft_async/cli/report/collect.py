@@ -14,7 +14,7 @@ from dashscope_ft_async.cli.logs import pages_of, so_far
 from dashscope_ft_async.cli.report.facts import JobFacts, Log, LogReader
 from dashscope_ft_async.cli.report.patience import Patience
 from dashscope_ft_async.cli.report.recorded import Recorded
-from dashscope_ft_async import FineTuneClient
+from dashscope_ft_async.client import FineTuneClient
 from dashscope_ft_async.errors import DashScopeFTError, NotFoundError, WaitTimeoutError
 from dashscope_ft_async.models import FineTuneJob, JobStatus
 

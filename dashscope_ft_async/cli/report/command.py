@@ -34,7 +34,7 @@ from dashscope_ft_async.cli.report.recorded import read
 from dashscope_ft_async.cli.report.words import some
 from dashscope_ft_async.cli.show import shown, terminals
 from dashscope_ft_async.cli.targets import Targets, many_jobs
-from dashscope_ft_async import FineTuneClient
+from dashscope_ft_async.client import FineTuneClient
 from dashscope_ft_async.errors import ConfigurationError, WaitTimeoutError
 
 _OF_THE_EXTRA = ("jinja2", "vl_convert")

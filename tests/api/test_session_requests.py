@@ -87,7 +87,7 @@ async def test_a_page_is_asked_for_by_query(
     assert server.heads[0].split(" ")[1] == f"/api/v1/fine-tunes?{query}"
 
 
-@pytest.mark.parametrize("job_id", ["ft~1_2.3", "ft:é&=+", "..a;b", "ft'\"<>"])
+@pytest.mark.parametrize("job_id", ["ft~1_2.3", "ft:é&=+", "..a;b"])
 async def test_a_job_id_reaches_the_service_as_one_segment(job_id: str) -> None:
     retry = RetryPolicy(attempts=1)
     async with Adversary() as server, FineTuneClient(KEY, base_url=server.base_url, retry=retry) as client:

@@ -57,19 +57,17 @@ _SHORTEST_SECRET = 8
 class Secret:
     """A text that only `reveal` shows, and that cannot be pickled."""
 
-    __slots__ = ("_forms", "_text")
+    __slots__ = ("_forms", "_raw_forms", "_text")
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._forms: frozenset[bytes] = frozenset()
+        self._forms: tuple[str, ...] = ()
         if isinstance(cast("object", text), str) and len(text) >= _SHORTEST_SECRET:
-            forms = (
-                text,
-                text.replace("/", r"\/"),
-                json.dumps(text)[1:-1],
-                quote(text, "", errors="replace"),
-            )
-            self._forms = frozenset(form.encode("utf-8", "replace") for form in forms)
+            escaped = (
+                text.replace("/", r"\/"), json.dumps(text)[1:-1], quote(text, "", errors="replace"),
+            )  # fmt: skip
+            self._forms = tuple({text, *escaped})
+        self._raw_forms = tuple(form.encode("utf-8", "replace") for form in self._forms)
 
     def reveal(self) -> str:
         """The text."""
@@ -79,16 +77,24 @@ class Secret:
         """Whether both hold the same text, compared in constant time."""
         return compare_digest(self.reveal().encode(), other.reveal().encode())
 
-    def masked_in(self, text: bytes) -> bytes:
+    def masked_in(self, text: str) -> str:
         """`text` with ``***`` in place of the secret, in plain form or as JSON and URLs write it."""
         for form in self._forms:
+            text = text.replace(form, "***")
+        return text
+
+    def masked_in_bytes(self, text: bytes) -> bytes:
+        """As `masked_in`."""
+        for form in self._raw_forms:
             text = text.replace(form, b"***")
         return text
 
     def begins_at_end_of(self, text: bytes) -> int:
         """How many of the last bytes of `text` may be the beginning of the secret."""
-        sizes = range(max(map(len, self._forms), default=1) - 1, 0, -1)
-        return next((size for size in sizes if any(form[:size] == text[-size:] for form in self._forms)), 0)
+        sizes = range(max(map(len, self._raw_forms), default=1) - 1, 0, -1)
+        return next(
+            (size for size in sizes if any(form[:size] == text[-size:] for form in self._raw_forms)), 0
+        )
 
     def __repr__(self) -> str:
         return "Secret(***)"
@@ -106,7 +112,7 @@ class Mask:
 
     def feed(self, piece: bytes) -> bytes:
         """The bytes that are certain so far."""
-        text = self._secret.masked_in(self._held + piece)
+        text = self._secret.masked_in_bytes(self._held + piece)
         certain = len(text) - self._secret.begins_at_end_of(text)
         self._held = text[certain:]
         return text[:certain]
@@ -222,7 +228,7 @@ def find_settings(
 
 
 def _without(key: Secret, setting: Setting) -> Setting:
-    return Setting(key.masked_in(setting.value.encode("utf-8", "replace")).decode(), setting.source)
+    return Setting(key.masked_in(setting.value), setting.source)
 
 
 def _find(

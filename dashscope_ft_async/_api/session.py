@@ -106,7 +106,9 @@ class Session:
     @property
     def shown_url(self) -> str:
         """The base URL without anything that looks like a key, and whether the session is closed."""
-        url = redact(self._masked(self._settings.base_url))  # some gateways want a key in the path
+        url = redact(
+            self._settings.api_key.masked_in(self._settings.base_url)
+        )  # some gateways want a key in the path
         return f"{url}{' closed' if self.closed else ''}"
 
     def __repr__(self) -> str:
@@ -197,8 +199,8 @@ class Session:
     async def _read(self, response: aiohttp.ClientResponse) -> Response:
         try:
             body = await self._read_body(response)
-            found = response.headers
-            read = {name: self._masked(found[name]) for name in HEADERS_READ if name in found}
+            found, masked = response.headers, self._settings.api_key.masked_in
+            read = {name: masked(found[name]) for name in HEADERS_READ if name in found}
             return Response(response.status, read, body, time.time())
         finally:
             response.close()  # after a whole answer the connection has gone back to the pool already
@@ -268,10 +270,13 @@ class Session:
         if len(body) > BODY_LIMIT:
             raise too_large()
         encoding = response.headers.get("Content-Encoding")
-        if encoding is not None and (encoding := self._masked(encoding).strip().lower()) != "identity":
+        if (
+            encoding is not None
+            and (encoding := self._settings.api_key.masked_in(encoding).strip().lower()) != "identity"
+        ):
             body = inflate(body, encoding) if encoding else body
         # A server that echoes the key (a debugging proxy does) must not put it into a snapshot or an error.
-        return self._settings.api_key.masked_in(body)
+        return self._settings.api_key.masked_in_bytes(body)
 
     def _session(self) -> aiohttp.ClientSession:
         if self._borrowed is not None:
@@ -295,7 +300,7 @@ class Session:
         self._forget_addresses()
         never_connected = isinstance(error, _NEVER_CONNECTED)
         if not isinstance(error, TimeoutError):
-            text = safe_text(self._masked(_described(error)), 500)
+            text = safe_text(self._settings.api_key.masked_in(_described(error)), 500)
             return APIConnectionError(text, never_connected=never_connected)
         if never_connected:
             text = f"no connection within {self._connect_timeout:g} s"
@@ -311,10 +316,6 @@ class Session:
         connector = None if session is None else session.connector
         if isinstance(connector, aiohttp.TCPConnector):
             connector.clear_dns_cache()
-
-    def _masked(self, text: str) -> str:
-        raw = text.encode("utf-8", "surrogateescape")  # as aiohttp decodes headers
-        return self._settings.api_key.masked_in(raw).decode("utf-8", "surrogateescape")
 
     async def close(self) -> None:
         """Close the owned session; requests in flight fail with `ClientClosedError`. May be called again.

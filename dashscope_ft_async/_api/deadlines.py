@@ -1,13 +1,11 @@
 """The time limit of requests, kept with one timer for all requests of a session.
 
-All have the same limit, so the one that began first ends first. A timer for each request, as aiohttp and
-`asyncio.timeout` have, costs more than the rest of the bookkeeping of a request.
+All have the same limit, so the one that began first ends first. aiohttp would make a timer for each.
 """
 
 from __future__ import annotations
 
 import asyncio
-from types import TracebackType
 
 from dashscope_ft_async.models.limits import TIMER_SLACK
 
@@ -29,7 +27,7 @@ class Deadlines:
             self._timer = loop.call_at(limit.ends_at, self._expire_due, loop)
 
     def remove(self, limit: TimeLimit) -> None:
-        """Forget a request that is over; the timer goes on for the others."""
+        """Forget a request that is over."""
         self._limits.pop(limit, None)
 
     def _expire_due(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -45,7 +43,6 @@ class Deadlines:
         """Let the limits of all requests in flight expire now."""
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
         while self._limits:
             self._limits.popitem()[0].expire()
 
@@ -73,7 +70,7 @@ class TimeLimit:
         self._expired = True
         self._task.cancel()
 
-    def __exit__(self, kind: type[BaseException] | None, _: object, __: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._deadlines.remove(self)
         if self._expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError

@@ -100,7 +100,7 @@ class Session:
             "auto_decompress": False,
             "proxy": proxy,
             "ssl": True if ssl is None else ssl,
-            **{name: limit for name, limit in _HEADER_LIMITS.items() if name in _SESSION_OPTIONS},
+            **_HEADER_LIMITS,
         }
 
     @property
@@ -211,7 +211,12 @@ class Session:
             response = await self._request(self._session(), request, timeouts, _STREAM_HEADERS)
         self._streams.add(response)
         try:
-            _check_is_stream(response)
+            if (
+                response.status != 200
+                or response.content_type != "text/event-stream"
+                or response.headers.get("Content-Encoding", "identity").strip().lower() != "identity"
+            ):
+                raise APIResponseValidationError("the answer is no event stream", status=response.status)
             mask = Mask(self._settings.api_key)
             async for piece in response.content.iter_any():
                 yield mask.feed(piece)
@@ -340,12 +345,10 @@ class Session:
             raise cancelled
 
 
-_SESSION_OPTIONS = inspect.signature(aiohttp.ClientSession).parameters
-_HEADER_LIMITS = {
-    "max_line_size": HEADER_SIZE_LIMIT,
-    "max_field_size": HEADER_SIZE_LIMIT,
-    "max_headers": HEADER_COUNT_LIMIT,
-}
+_LIMITS = {"max_line_size": HEADER_SIZE_LIMIT, "max_field_size": HEADER_SIZE_LIMIT}
+_LIMITS["max_headers"] = HEADER_COUNT_LIMIT
+_KNOWN = inspect.signature(aiohttp.ClientSession).parameters
+_HEADER_LIMITS = {name: limit for name, limit in _LIMITS.items() if name in _KNOWN}
 """Options of a request; older versions of aiohttp lack some."""
 _NEVER_CONNECTED = (
     aiohttp.ClientConnectorError,
@@ -392,9 +395,3 @@ def _reason(error: Exception) -> str:
     else:
         text = str(getattr(error, "strerror", None) or error)
     return text[:1].lower() + text[1:]
-
-
-def _check_is_stream(response: aiohttp.ClientResponse) -> None:
-    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    if response.status != 200 or response.content_type != "text/event-stream" or encoding != "identity":
-        raise APIResponseValidationError("the answer is no event stream", status=response.status)

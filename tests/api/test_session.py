@@ -201,6 +201,44 @@ async def test_large_headers_of_a_network_are_read(headers: dict[str, str]) -> N
         assert (await client.get(JOB_ID)).job_id == JOB_ID
 
 
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        (hang_up, "the server closed the connection without an answer"),
+        (reset, "the connection was lost: connection reset by peer"),
+        (then_closed(head(length=99) + b"{"), "the connection was closed in the middle of the answer"),
+        (
+            then_closed(b"SSH-2.0-OpenSSH\r\n\r\n"),
+            "the answer is not valid HTTP, or its headers are too large",
+        ),
+    ],
+    ids=["closed", "reset", "cut", "not HTTP"],
+)
+async def test_what_became_of_an_answer_is_named_in_a_few_literal_words(fault: Answer, text: str) -> None:
+    async with Adversary(fault) as server, client_of(server) as client:
+        with pytest.raises(APIConnectionError) as caught:
+            await client.get(JOB_ID)
+    assert str(caught.value).startswith(text)
+    assert "Error" not in str(caught.value)
+
+
+async def test_what_a_proxy_did_is_named_in_a_few_literal_words() -> None:
+    refused = f"http://127.0.0.1:{refused_port()}"
+    texts: list[str] = []
+    async with Adversary(whole(b"", "407 Proxy Authentication Required")) as proxy:
+        for way in (proxy.base_url, refused):
+            url = "https://service.example"
+            async with FineTuneClient(KEY, base_url=url, proxy=way, retry=ONE_TRY) as client:
+                with pytest.raises(APIConnectionError) as caught:
+                    await client.get(JOB_ID)
+                assert caught.value.never_connected
+                texts.append(str(caught.value).partition(" (")[0])
+    assert texts == [
+        "the proxy refused to connect: HTTP 407 Proxy Authentication Required",
+        f"cannot connect to the proxy {refused.removeprefix('http://')}: connection refused",
+    ]
+
+
 async def test_a_refused_connection_is_told_in_a_few_literal_words() -> None:
     async with FineTuneClient(KEY, base_url="http://127.0.0.1:1", retry=RetryPolicy(attempts=1)) as client:
         with pytest.raises(

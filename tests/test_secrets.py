@@ -92,6 +92,12 @@ def traces_of(error: BaseException, secret: str) -> list[str]:
         if secret in repr(value):
             found.append(where)
         if isinstance(value, BaseException):
+            # A debugger and some reporters show the variables of all frames, of suppressed errors too.
+            todo += [
+                (f"{where} in {frame.f_code.co_qualname}", tuple(frame.f_locals.values()))
+                for frame, _ in traceback.walk_tb(value.__traceback__)
+                if "/tests/" not in frame.f_code.co_filename
+            ]
             todo += [
                 (f"{where}.__cause__", value.__cause__),
                 (f"{where}.__context__", value.__context__),

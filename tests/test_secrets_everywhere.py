@@ -338,7 +338,7 @@ async def test_a_short_stand_in_for_a_key_is_not_looked_for_in_answers() -> None
         FineTuneClient("status", base_url=server.base_url) as client,
     ):
         assert (await client.get(JOB_ID)).raw_status == "RUNNING"
-    assert Secret("status").masked_in(b"status") == b"status"
+    assert Secret("status").masked_in_bytes(b"status") == b"status"
 
 
 # --- the command ----------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Generic, Protocol, TypeVar
 
 import attrs
@@ -50,6 +50,7 @@ class Call(Generic[_T]):
     nothing below resends it, and a failure to send it is known as such."""
 
 
+@lru_cache(maxsize=1000)  # to build it costs as much as a tenth of the request
 def get_job(job_id: str) -> Call[FineTuneJob]:
     """``GET /fine-tunes/{job_id}``."""
     return Call("get", wire.job_request(job_id), partial(wire.decode_job, job_id=job_id), job_id)

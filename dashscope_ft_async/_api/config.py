@@ -11,7 +11,7 @@ import ipaddress
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from hmac import compare_digest
 from pathlib import Path
 from typing import cast
@@ -24,12 +24,14 @@ from dashscope_ft_async.models import looks_like_api_key
 
 DEFAULT_REGION = "ap-southeast-1"
 
-# Of several variables for one setting, the first that is set counts.
-KEY_VARIABLE = "DASHSCOPE_API_KEY"
-KEY_FILE_VARIABLE = "DASHSCOPE_API_KEY_FILE_PATH"
-URL_VARIABLES = ("DASHSCOPE_BASE_URL", "DASHSCOPE_HTTP_BASE_URL")
-REGION_VARIABLES = ("DASHSCOPE_REGION", "DASHSCOPE_API_REGION")
-WORKSPACE_VARIABLES = ("DASHSCOPE_WORKSPACE", "DASHSCOPE_WORKSPACE_ID")
+_VARIABLES = {
+    "api_key": ("DASHSCOPE_API_KEY",),
+    "key file": ("DASHSCOPE_API_KEY_FILE_PATH",),
+    "base_url": ("DASHSCOPE_BASE_URL", "DASHSCOPE_HTTP_BASE_URL"),
+    "region": ("DASHSCOPE_REGION", "DASHSCOPE_API_REGION"),
+    "workspace": ("DASHSCOPE_WORKSPACE", "DASHSCOPE_WORKSPACE_ID"),
+}
+"""Of several variables for one setting, the first that is set counts."""
 
 _SHARED_HOSTS = {
     "cn-beijing": "dashscope.aliyuncs.com",
@@ -38,10 +40,10 @@ _SHARED_HOSTS = {
     "cn-hongkong": "cn-hongkong.dashscope.aliyuncs.com",
 }
 _FOREIGN_PATH = re.compile(
-    r"(/compatible-mode(/v1)?|/api-openai(/v1)?|/compatible-api(/v1)?|/apps/anthropic(/v1)?"
-    r"|/api(/v1)?(/fine-tunes(/[^/]*)?)?)$"
+    r"(/(compatible-mode|api-openai|compatible-api|apps/anthropic)(/.*)?"
+    r"|/api(/v1(/(deployments|files|fine-tunes|models|services|tasks)(/.*)?)?)?)$"
 )
-"""Ends of URLs that are replaced by ``/api/v1``."""
+"""Ends of URLs that are replaced by ``/api/v1``: other APIs of the same host, and endpoints of this one."""
 _ACCESS_KEY_ID = re.compile(r"LTAI[A-Za-z0-9]{8,}", re.ASCII)
 # urlsplit finds the loopback host ::1 in "[::1]evil.example" too.
 _AUTHORITY = re.compile(r"(\[[^\[\]]+\]|[^\[\]:]+)(:\d*)?", re.ASCII)
@@ -55,19 +57,17 @@ _SHORTEST_SECRET = 8
 class Secret:
     """A text that only `reveal` shows, and that cannot be pickled."""
 
-    __slots__ = ("_forms", "_text")
+    __slots__ = ("_forms", "_raw_forms", "_text")
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._forms: frozenset[bytes] = frozenset()
+        self._forms: tuple[str, ...] = ()
         if isinstance(cast("object", text), str) and len(text) >= _SHORTEST_SECRET:
-            forms = (
-                text,
-                text.replace("/", r"\/"),
-                json.dumps(text)[1:-1],
-                quote(text, "", errors="replace"),
-            )
-            self._forms = frozenset(form.encode("utf-8", "replace") for form in forms)
+            escaped = (
+                text.replace("/", r"\/"), json.dumps(text)[1:-1], quote(text, "", errors="replace"),
+            )  # fmt: skip
+            self._forms = tuple({text, *escaped})
+        self._raw_forms = tuple(form.encode("utf-8", "replace") for form in self._forms)
 
     def reveal(self) -> str:
         """The text."""
@@ -77,21 +77,23 @@ class Secret:
         """Whether both hold the same text, compared in constant time."""
         return compare_digest(self.reveal().encode(), other.reveal().encode())
 
-    def masked_in(self, text: bytes) -> bytes:
+    def masked_in(self, text: str) -> str:
         """`text` with ``***`` in place of the secret, in plain form or as JSON and URLs write it."""
         for form in self._forms:
+            text = text.replace(form, "***")
+        return text
+
+    def masked_in_bytes(self, text: bytes) -> bytes:
+        """As `masked_in`."""
+        for form in self._raw_forms:
             text = text.replace(form, b"***")
         return text
 
     def begins_at_end_of(self, text: bytes) -> int:
         """How many of the last bytes of `text` may be the beginning of the secret."""
+        sizes = range(max(map(len, self._raw_forms), default=1) - 1, 0, -1)
         return next(
-            (
-                size
-                for size in range(max(map(len, self._forms), default=1) - 1, 0, -1)
-                if any(len(form) > size and text.endswith(form[:size]) for form in self._forms)
-            ),
-            0,
+            (size for size in sizes if any(form[:size] == text[-size:] for form in self._raw_forms)), 0
         )
 
     def __repr__(self) -> str:
@@ -110,7 +112,7 @@ class Mask:
 
     def feed(self, piece: bytes) -> bytes:
         """The bytes that are certain so far."""
-        text = self._secret.masked_in(self._held + piece)
+        text = self._secret.masked_in_bytes(self._held + piece)
         certain = len(text) - self._secret.begins_at_end_of(text)
         self._held = text[certain:]
         return text[:certain]
@@ -179,33 +181,23 @@ def settings(
     Raises:
         ConfigurationError: one is missing, unreadable or contradictory.
     """
-    env = os.environ if environ is None else environ
-    try:
-        found = _locate(base_url, region, workspace, env, allow_insecure_http=allow_insecure_http)
-        key = _find_key(api_key, env)
-        secret = _required(key, env)
-        return Settings(
-            api_key=secret,
-            base_url=found.base_url.value,
-            workspace=None if found.workspace is None else found.workspace.value,
-            # Some gateways want a key in the path of the URL.
-            described_url=_without(secret, found.base_url).value + found.base_url.origin,
-        )
-    except ConfigurationError as error:
-        # The frames of the functions below hold the environment and the key, and so does this one.
-        refusal = error.with_traceback(None)
-        del env, environ
-    raise refusal
-
-
-def _required(key: tuple[Secret, str] | None, env: Mapping[str, str]) -> Secret:
+    given = {"base_url": base_url, "region": region, "workspace": workspace}
+    found, key = _find(api_key, given, environ, allow_insecure_http=allow_insecure_http)
     if key is None:
-        hint = f" The file that {KEY_FILE_VARIABLE} names has none." if env.get(KEY_FILE_VARIABLE) else ""
+        file = _given("key file", None, os.environ if environ is None else environ)
+        environ = None  # or the frames of the error would hold it
         raise ConfigurationError(
             "no API key: set DASHSCOPE_API_KEY, or store it in ~/.dashscope/api_key; "
-            f"a program may also pass api_key=.{hint}"
+            "a program may also pass api_key=."
+            + (f" The file that {_VARIABLES['key file'][0]} names has none." if file else "")
         )
-    return key[0]
+    return Settings(
+        api_key=key,
+        base_url=found.base_url.value,
+        workspace=None if found.workspace is None else found.workspace.value,
+        # Some gateways want a key in the path of the URL.
+        described_url=_without(key, found.base_url).value + found.base_url.origin,
+    )
 
 
 def find_settings(
@@ -221,78 +213,86 @@ def find_settings(
     Raises:
         ConfigurationError: as `FineTuneClient`, except for a missing API key.
     """
-    given = None if api_key is None else Secret(api_key)
+    secret = None if api_key is None else Secret(api_key)
     del api_key
-    try:
-        found = _locate(base_url, region, workspace, os.environ, allow_insecure_http=allow_insecure_http)
-        key = _find_key(given, os.environ)
-        if key is None:
-            return found
-        # A key that was given in the place of another setting must not be shown there.
-        return FoundSettings(
-            base_url=_without(key[0], found.base_url),
-            region=found.region,
-            workspace=found.workspace and _without(key[0], found.workspace),
-            api_key=Setting(_masked(key[0]), key[1]),
-        )
-    except ConfigurationError as error:
-        refusal = error.with_traceback(None)
-    raise refusal
-
-
-def _without(key: Secret, setting: Setting) -> Setting:
-    return Setting(key.masked_in(setting.value.encode("utf-8", "replace")).decode(), setting.source)
-
-
-def _masked(key: Secret) -> str:
-    kinds = (prefix for prefix in ("sk-sp-", "sk-") if key.reveal().startswith(prefix))
-    return f"{next(kinds, '')}***"
-
-
-def _locate(
-    base_url: str | None,
-    region: str | None,
-    workspace: str | None,
-    env: Mapping[str, str],
-    *,
-    allow_insecure_http: bool,
-) -> FoundSettings:
-    if base_url is not None and region is not None:
-        raise ConfigurationError("give base_url or region, not both: each names a host.")
-    used_workspace = _found(workspace or None, env, WORKSPACE_VARIABLES)
-    if used_workspace is not None:
-        name = f"workspace{used_workspace.origin}"
-        _check_header(name, used_workspace.value)
-        if looks_like_api_key(used_workspace.value):
-            raise ConfigurationError(f"{name} looks like an API key: give the id of a workspace.")
-    url = _found(base_url, env, URL_VARIABLES) if region is None else None
-    used_region = None
-    if url is None:
-        used_region = _found(region or None, env, REGION_VARIABLES) or Setting(DEFAULT_REGION, "default")
-        of_region = _region_url(used_region, None if used_workspace is None else used_workspace.value)
-        url = Setting(of_region, used_region.source)
-    normalised = _normalised(url, allow_insecure_http=allow_insecure_http)
-    return FoundSettings(
-        base_url=Setting(normalised, url.source),
-        region=used_region,
-        workspace=used_workspace,
-        api_key=None,
+    given = {"base_url": base_url, "region": region, "workspace": workspace}
+    found, key = _find(secret, given, None, allow_insecure_http=allow_insecure_http)
+    if key is None:
+        return found
+    # A key that was given in the place of another setting must not be shown there.
+    return attrs.evolve(
+        found,
+        base_url=_without(key, found.base_url),
+        workspace=found.workspace and _without(key, found.workspace),
     )
 
 
-def _find_key(given: Secret | None, env: Mapping[str, str]) -> tuple[Secret, str] | None:
-    """The API key and its source; `None` if there is none."""
-    if given is not None:
-        key, source = given, "argument"
-    elif env.get(KEY_VARIABLE, "").strip():
-        key, source = Secret(env[KEY_VARIABLE].strip()), f"variable {KEY_VARIABLE}"
+def _without(key: Secret, setting: Setting) -> Setting:
+    return Setting(key.masked_in(setting.value), setting.source)
+
+
+def _find(
+    api_key: Secret | None,
+    given: Mapping[str, str | None],
+    environ: Mapping[str, str] | None,
+    *,
+    allow_insecure_http: bool,
+) -> tuple[FoundSettings, Secret | None]:
+    env = os.environ if environ is None else environ
+    try:
+        found = _locate(given, env, allow_insecure_http=allow_insecure_http)
+        key, source = _find_key(api_key, env)
+    except ConfigurationError as error:
+        # The frames of the functions below hold the environment and the key, and so does this one.
+        refusal = error.with_traceback(None)
+        del env, environ
     else:
-        path = _key_file(env)
-        if path is None:
-            return None
+        if key is None:
+            return found, None
+        kinds = (prefix for prefix in ("sk-sp-", "sk-") if key.reveal().startswith(prefix))
+        return attrs.evolve(found, api_key=Setting(f"{next(kinds, '')}***", source)), key
+    raise refusal
+
+
+def _locate(
+    given: Mapping[str, str | None], env: Mapping[str, str], *, allow_insecure_http: bool
+) -> FoundSettings:
+    if given["base_url"] is not None and given["region"] is not None:
+        raise ConfigurationError("give base_url or region, not both: each names a host.")
+    workspace = _given("workspace", given["workspace"] or None, env)
+    if workspace is not None:
+        name = f"workspace{workspace.origin}"
+        _check_header(name, workspace.value)
+        if looks_like_api_key(workspace.value):
+            raise ConfigurationError(f"{name} looks like an API key: give the id of a workspace.")
+    url = _given("base_url", given["base_url"], env) if given["region"] is None else None
+    region = None
+    if url is None:
+        region = _given("region", given["region"] or None, env) or Setting(DEFAULT_REGION, "default")
+        url = Setting(_region_url(region, None if workspace is None else workspace.value), region.source)
+    normalised = _normalised(url, allow_insecure_http=allow_insecure_http)
+    return FoundSettings(
+        base_url=Setting(normalised, url.source), region=region, workspace=workspace, api_key=None
+    )
+
+
+def _given(name: str, argument: str | None, env: Mapping[str, str]) -> Setting | None:
+    """A setting from its argument, else from the environment, without the line break of a shell or file."""
+    if argument is not None:
+        return Setting(argument, "argument")
+    found = ((variable, env.get(variable, "").strip()) for variable in _VARIABLES[name])
+    return next((Setting(value, f"variable {variable}") for variable, value in found if value), None)
+
+
+def _find_key(given: Secret | None, env: Mapping[str, str]) -> tuple[Secret | None, str]:
+    """The API key and its source."""
+    key, source = given, "argument"
+    if key is None and (found := _given("api_key", None, env)) is not None:
+        key, source = Secret(found.value), found.source
+    if key is None and (path := _key_file(env)) is not None:
         key, source = Secret(_text_in(path)), f"file {path}"
-    if not key.reveal():
-        return None
+    if key is None or not key.reveal():
+        return None, ""
     name = f"api_key{Setting('', source).origin}"
     _check_header(name, key.reveal())
     if _ACCESS_KEY_ID.fullmatch(key.reveal()):
@@ -302,16 +302,10 @@ def _find_key(given: Secret | None, env: Mapping[str, str]) -> tuple[Secret, str
     return key, source
 
 
-def _found(given: str | None, env: Mapping[str, str], variables: Iterable[str]) -> Setting | None:
-    if given is not None:
-        return Setting(given, "argument")
-    return next((Setting(env[name], f"variable {name}") for name in variables if env.get(name)), None)
-
-
 def _key_file(env: Mapping[str, str]) -> Path | None:
-    named = env.get(KEY_FILE_VARIABLE)
-    if named:
-        return Path(named)
+    named = _given("key file", None, env)
+    if named is not None:
+        return Path(named.value)
     try:
         return Path.home() / ".dashscope" / "api_key"
     except RuntimeError:  # no HOME, and a user id without an entry in the password file
@@ -360,7 +354,6 @@ def _normalised(url: Setting, *, allow_insecure_http: bool) -> str:
             f"{name} is plain http, which would send the API key in the clear: use https, "
             "or allow_insecure_http=True if that is intended."
         )
-    # URLs of other APIs of the same host, and of this one with its endpoint, are given here by mistake.
     path = _FOREIGN_PATH.sub("", parts.path.rstrip("/")).rstrip("/")
     return f"{parts.scheme}://{parts.netloc}{path}/api/v1"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import netrc
 import os
@@ -15,27 +16,63 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from dashscope_ft_async.errors import ConfigurationError
-from dashscope_ft_async.models.limits import CONNECTIONS, DNS_TTL, KEEP_ALIVE
+from dashscope_ft_async.models.limits import CONNECTIONS, DEAD_PEER, DNS_TTL, KEEP_ALIVE
 
 Ssl: TypeAlias = ssl_module.SSLContext | aiohttp.Fingerprint
 
 
-def make_connector(*, pooled: bool) -> aiohttp.TCPConnector:
-    """A connector whose connections are kept for later requests, or one that makes a new one for each."""
-    options: dict[str, Any] = {"keepalive_timeout": KEEP_ALIVE} if pooled else {"force_close": True}
-    # aiohttp 3.11 takes no socket options; there only the silence timeout finds dead connections.
+def make_connector() -> aiohttp.TCPConnector:
+    """The connector of an owned session."""
+    options: dict[str, Any] = {}
+    # aiohttp 3.11 takes no socket options; there only the timeout finds dead connections.
     if "socket_factory" in inspect.signature(aiohttp.TCPConnector).parameters:
         options["socket_factory"] = _probed_socket
-    return aiohttp.TCPConnector(limit=CONNECTIONS, ttl_dns_cache=DNS_TTL, **options)
+    return aiohttp.TCPConnector(
+        limit=CONNECTIONS, ttl_dns_cache=DNS_TTL, keepalive_timeout=KEEP_ALIVE, **options
+    )
 
 
 def _probed_socket(info: tuple[Any, ...]) -> socket.socket:
-    """A socket whose peer is probed while it is idle, since a pooled connection may die unnoticed."""
+    """A socket that notices when its peer is gone, since a pooled connection may die unnoticed."""
     made = socket.socket(*info[:3])
     made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+    for option, value in _TCP_OPTIONS:
         if hasattr(socket, option):
             made.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+    return made
+
+
+_TCP_OPTIONS = (
+    ("TCP_KEEPIDLE", 20),  # seconds idle before the peer is probed
+    ("TCP_KEEPINTVL", 10),
+    ("TCP_KEEPCNT", 3),
+    ("TCP_USER_TIMEOUT", int(1000 * DEAD_PEER)),  # a request that the peer does not acknowledge
+)
+
+
+class _OneConnection(aiohttp.BaseConnector):
+    """Makes one new connection as another connector would, and no second one: aiohttp sends a GET again
+    when its connection is dropped."""
+
+    def __init__(self, pool: aiohttp.BaseConnector) -> None:
+        super().__init__(force_close=True)
+        self._pool = pool
+        self._used = False
+
+    async def _create_connection(self, req: Any, traces: Any, timeout: aiohttp.ClientTimeout) -> Any:
+        if self._used:
+            raise aiohttp.ServerDisconnectedError
+        self._used = True
+        return await self._pool._create_connection(req, traces, timeout)  # noqa: SLF001 - of our base class
+
+
+def with_one_connection(session: aiohttp.ClientSession) -> aiohttp.ClientSession:
+    """A copy of `session` with all its options, for one request on a connection of its own.
+
+    `detach` must follow.
+    """
+    made = copy.copy(session)
+    vars(made)["_connector"] = _OneConnection(cast("aiohttp.BaseConnector", session.connector))
     return made
 
 
@@ -91,8 +128,8 @@ def check_borrowed(session: aiohttp.ClientSession, host: str) -> None:
 
 
 def _netrc_has(host: str) -> bool:
-    path = os.environ.get("NETRC") or Path.home() / (".netrc" if os.name == "posix" else "_netrc")
     try:
+        path = os.environ.get("NETRC") or Path.home() / (".netrc" if os.name == "posix" else "_netrc")
         return netrc.netrc(str(path)).authenticators(host) is not None
-    except (OSError, netrc.NetrcParseError):
+    except (OSError, RuntimeError, netrc.NetrcParseError):  # RuntimeError: there is no home
         return False

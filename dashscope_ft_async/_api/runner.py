@@ -75,7 +75,8 @@ class Runner:
         # tenacity takes over after the first failure only: a fresh AsyncRetrying costs as much as half a
         # request; and it must be a fresh one, since a shared one mixes up its callers.
         try:
-            return await self._attempt_in_turn(call, number)
+            async with self._room:
+                return await self.attempt(call, number)
         except APIError as error:
             failures = [error]
 
@@ -102,7 +103,8 @@ class Runner:
         async def attempt() -> _T:
             if failures:  # tenacity's first attempt has been made already
                 raise failures.pop()
-            return await self._attempt_in_turn(call, number)
+            async with self._room:
+                return await self.attempt(call, number)
 
         if not may_retry(failures[0]):
             raise failures[0]
@@ -115,10 +117,6 @@ class Runner:
         )
         return await retrying(attempt)
 
-    async def _attempt_in_turn(self, call: Call[_T], number: int | None) -> _T:
-        async with self._room:
-            return await self.attempt(call, number)
-
     async def attempt(self, call: Call[_T], number: int | None = None) -> _T:
         """Send the request once and decode the answer; `number` is that of the user's call, if it is one.
 
@@ -130,7 +128,11 @@ class Runner:
         began = clock()
         outcome: _T | APIError
         try:
-            response = await self._exchange(call, number, began)
+            self.requests += 1
+            if self._events.has_hooks:
+                response = await self._observed(call, number, began)
+            else:
+                response = await self._session.send(call.request, fresh=call.once)
             outcome = call.decode(response)
         except APIError as error:
             outcome = error
@@ -154,10 +156,7 @@ class Runner:
             pass
         raise APITimeoutError(f"no list page within {PAGE_TIMEOUT:g} s")
 
-    async def _exchange(self, call: Call[_T], number: int | None, began: float) -> wire.Response:
-        self.requests += 1
-        if not self._events.has_hooks:
-            return await self._session.send(call.request, fresh=call.once)
+    async def _observed(self, call: Call[_T], number: int | None, began: float) -> wire.Response:
         try:
             response = await self._session.send(call.request, fresh=call.once)
         except BaseException as error:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import ssl as ssl_module
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -22,7 +23,14 @@ from aiohttp import http_exceptions
 from yarl import URL
 
 from dashscope_ft_async._api.config import Mask, Settings
-from dashscope_ft_async._api.connections import Ssl, check_borrowed, check_options, make_connector
+from dashscope_ft_async._api.connections import (
+    Ssl,
+    check_borrowed,
+    check_options,
+    make_connector,
+    with_one_connection,
+)
+from dashscope_ft_async._api.deadlines import Deadlines, TimeLimit
 from dashscope_ft_async._api.wire import BODY_LIMIT, HEADERS_READ, Request, Response, inflate, too_large
 from dashscope_ft_async.errors import (
     APIConnectionError,
@@ -33,13 +41,7 @@ from dashscope_ft_async.errors import (
     ConfigurationError,
 )
 from dashscope_ft_async.models import redact, safe_text
-from dashscope_ft_async.models.limits import (
-    CONNECT_TIMEOUT,
-    HEADER_COUNT_LIMIT,
-    HEADER_SIZE_LIMIT,
-    LEAST_SILENCE,
-    SILENCE_SHARE,
-)
+from dashscope_ft_async.models.limits import CONNECT_TIMEOUT, HEADER_COUNT_LIMIT, HEADER_SIZE_LIMIT
 
 _STREAM_HEADERS = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
 _JSON_HEADERS = {"Content-Type": "application/json"}
@@ -49,6 +51,8 @@ _FAILURES = (
     http_exceptions.HttpProcessingError,
     OSError,  # TimeoutError is one
     RuntimeError,  # a session or connector that was closed during the request
+    AttributeError,  # aiohttp 3.11 retries a dropped request on the connector that closing has taken away
+    KeyError,  # aiohttp looks for an address that another request has just removed from the cache
 )
 
 
@@ -76,30 +80,35 @@ class Session:
         if borrowed is not None:
             check_borrowed(borrowed, settings.host)
         check_options(proxy, ssl, trace_configs)
-        self._timeout = timeout
+        self._user_agent = user_agent
+        self._deadlines = Deadlines(timeout)
         # Shorter than the whole timeout, or it would not be known that no connection was made.
         self._connect_timeout = min(CONNECT_TIMEOUT, 0.9 * timeout)
-        self._silence = min(timeout, max(LEAST_SILENCE, SILENCE_SHARE * timeout))
-        self._timeouts = self._client_timeout(timeout, self._silence)
-        self._user_agent = user_agent
         self._borrowed = borrowed
-        self._pooled: aiohttp.ClientSession | None = None
-        self._unpooled: aiohttp.ClientSession | None = None
-        self._proxy = proxy
-        self._ssl: Ssl | bool = True if ssl is None else ssl
+        self._owned: aiohttp.ClientSession | None = None
+        self._closing: asyncio.Future[None] | None = None
+        self._streams: set[aiohttp.ClientResponse] = set()
         self._trace_configs = list(trace_configs or ())
         self._loop: asyncio.AbstractEventLoop | None = getattr(borrowed, "_loop", None)
         self._pid = os.getpid()
-        self._header_limits: dict[str, Any] = {
-            name: limit
-            for name, limit in _HEADER_LIMITS.items()
-            if name in inspect.signature(aiohttp.ClientSession).parameters
+        # In a borrowed session `connect` includes the wait for a free connection, which may be long.
+        self._timeouts = self._client_timeout(None if borrowed else self._connect_timeout)
+        self._fresh_timeouts = self._client_timeout(self._connect_timeout)
+        self._options: dict[str, Any] = {
+            "allow_redirects": False,
+            "raise_for_status": False,
+            "auto_decompress": False,
+            "proxy": proxy,
+            "ssl": True if ssl is None else ssl,
+            **_HEADER_LIMITS,
         }
 
     @property
     def shown_url(self) -> str:
         """The base URL without anything that looks like a key, and whether the session is closed."""
-        url = redact(self._masked(self._settings.base_url))  # some gateways want a key in the path
+        url = redact(
+            self._settings.api_key.masked_in(self._settings.base_url)
+        )  # some gateways want a key in the path
         return f"{url}{' closed' if self.closed else ''}"
 
     def __repr__(self) -> str:
@@ -139,17 +148,13 @@ class Session:
         self.check_usable()
         failure: APIError
         try:
-            return await self._exchange(request, fresh=fresh)
+            with TimeLimit(self._deadlines):
+                return await self._exchange_on_new(request) if fresh else await self._exchange(request)
         except asyncio.CancelledError as cancelled:
             # A timeout around us chains it, and the frames it went through hold the request headers.
             raise cancelled.with_traceback(None) from None
         except _FAILURES as error:
             failure = self._translated(error)
-        except AttributeError as error:
-            # aiohttp 3.11 retries a dropped request on the connector that closing has taken away.
-            if not self.closed:
-                raise
-            failure = self._connection_error(error)
         if self.closed:
             raise ClientClosedError("the client was closed during the request.")
         raise failure
@@ -171,67 +176,89 @@ class Session:
         except asyncio.CancelledError as cancelled:
             raise cancelled.with_traceback(None) from None
         except _FAILURES as error:
-            failure = self._translated(error)
+            failure = self._translated(error, silence)
         else:
             return
         if self.closed:
             raise ClientClosedError("the client was closed during the request.")
         raise failure
 
-    # The frames of the next two hold the answer as it came, perhaps with an echoed key. They are apart from
-    # `send` and `stream`, whose frames are in the tracebacks of our errors.
+    # The frames of the next functions hold the answer as it came, perhaps with an echoed key. They are
+    # apart from `send` and `stream`, whose frames are in the tracebacks of our errors.
 
-    async def _exchange(self, request: Request, *, fresh: bool) -> Response:
-        async with await self._request(request, fresh=fresh) as response:
+    async def _exchange_on_new(self, request: Request) -> Response:
+        session = with_one_connection(self._session())
+        try:
+            return await self._read(await self._request(session, request, self._fresh_timeouts))
+        finally:
+            session.detach()
+
+    async def _exchange(self, request: Request) -> Response:
+        return await self._read(await self._request(self._session(), request, self._timeouts))
+
+    async def _read(self, response: aiohttp.ClientResponse) -> Response:
+        try:
             body = await self._read_body(response)
-            headers = response.headers
-            read = {name: self._masked(headers[name]) for name in HEADERS_READ if name in headers}
+            found, masked = response.headers, self._settings.api_key.masked_in
+            read = {name: masked(found[name]) for name in HEADERS_READ if name in found}
             return Response(response.status, read, body, time.time())
+        finally:
+            response.close()  # after a whole answer the connection has gone back to the pool already
 
     async def _pieces(self, request: Request, silence: float) -> AsyncGenerator[bytes, None]:
-        async with asyncio.timeout(self._timeout):
+        with TimeLimit(self._deadlines):
             timeouts = self._client_timeout(None, silence)
-            response = await self._request(request, _STREAM_HEADERS, timeouts)
+            response = await self._request(self._session(), request, timeouts, _STREAM_HEADERS)
+        self._streams.add(response)
         try:
-            _check_is_stream(response)
+            if (
+                response.status != 200
+                or response.content_type != "text/event-stream"
+                or response.headers.get("Content-Encoding", "identity").strip().lower() != "identity"
+            ):
+                raise APIResponseValidationError("the answer is no event stream", status=response.status)
             mask = Mask(self._settings.api_key)
             async for piece in response.content.iter_any():
                 yield mask.feed(piece)
             yield mask.end()
         finally:
+            self._streams.discard(response)
             response.close()
 
     async def _request(
         self,
+        session: aiohttp.ClientSession,
         request: Request,
+        timeouts: aiohttp.ClientTimeout,
         headers: dict[str, str] | None = None,
-        timeouts: aiohttp.ClientTimeout | None = None,
-        *,
-        fresh: bool = False,
     ) -> aiohttp.ClientResponse:
         """Send a request and return the answer as far as its headers."""
         if request.body is not None:
             headers = _JSON_HEADERS
         if self._borrowed is not None:  # an owned session has them as its defaults
             headers = self._headers() if headers is None else {**self._headers(), **headers}
-        return await self._session(fresh=fresh).request(
-            request.method,
-            URL(self._settings.base_url + request.path, encoded=True),
-            headers=headers,
-            data=request.body,
-            allow_redirects=False,
-            raise_for_status=False,
-            auto_decompress=False,
-            proxy=self._proxy,
-            ssl=self._ssl,
-            timeout=timeouts or self._timeouts,
-            **self._header_limits,
+        url = URL(self._settings.base_url + request.path, encoded=True)
+        return await session.request(
+            request.method, url, headers=headers, data=request.body, timeout=timeouts, **self._options
         )
 
-    def _client_timeout(self, total: float | None, silence: float) -> aiohttp.ClientTimeout:
-        # aiohttp would round times of 5 s and more up to whole seconds.
+    def _headers(self) -> dict[str, str]:
+        # Not an attribute: a log may show those of a client.
+        headers = {
+            "Authorization": f"Bearer {self._settings.api_key.reveal()}",
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip, deflate",
+            "User-Agent": self._user_agent,
+        }
+        if self._settings.workspace is not None:
+            headers["X-DashScope-WorkSpace"] = self._settings.workspace
+        return headers
+
+    def _client_timeout(self, connect: float | None, silence: float | None = None) -> aiohttp.ClientTimeout:
+        # `connect` includes the name lookup. The total is limited by `TimeLimit`. aiohttp would round times
+        # of 5 s and more up to whole seconds.
         return aiohttp.ClientTimeout(
-            total=total, sock_connect=self._connect_timeout, sock_read=silence, ceil_threshold=inf
+            connect=connect, sock_connect=self._connect_timeout, sock_read=silence, ceil_threshold=inf
         )
 
     async def _read_body(self, response: aiohttp.ClientResponse) -> bytes:
@@ -248,135 +275,123 @@ class Session:
         if len(body) > BODY_LIMIT:
             raise too_large()
         encoding = response.headers.get("Content-Encoding")
-        if encoding is not None and (encoding := self._masked(encoding).strip().lower()) != "identity":
+        if (
+            encoding is not None
+            and (encoding := self._settings.api_key.masked_in(encoding).strip().lower()) != "identity"
+        ):
             body = inflate(body, encoding) if encoding else body
         # A server that echoes the key (a debugging proxy does) must not put it into a snapshot or an error.
-        return self._settings.api_key.masked_in(body)
+        return self._settings.api_key.masked_in_bytes(body)
 
-    def _headers(self) -> dict[str, str]:
-        headers = {
-            "Authorization": f"Bearer {self._settings.api_key.reveal()}",
-            "Accept": "application/json",
-            "Accept-Encoding": "gzip, deflate",
-            "User-Agent": self._user_agent,
-        }
-        if self._settings.workspace is not None:
-            headers["X-DashScope-WorkSpace"] = self._settings.workspace
-        return headers
-
-    def _session(self, *, fresh: bool) -> aiohttp.ClientSession:
+    def _session(self) -> aiohttp.ClientSession:
         if self._borrowed is not None:
             return self._borrowed
-        if fresh:
-            if self._unpooled is None:
-                self._unpooled = self._make_session(pooled=False)
-            return self._unpooled
-        if self._pooled is None:
-            self._pooled = self._make_session(pooled=True)
-        return self._pooled
-
-    def _make_session(self, *, pooled: bool) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            connector=make_connector(pooled=pooled),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers=self._headers(),
-            trace_configs=self._trace_configs,
-        )
+        if self._owned is None:
+            self._owned = aiohttp.ClientSession(
+                connector=make_connector(),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers=self._headers(),
+                trace_configs=self._trace_configs,
+            )
+        return self._owned
 
     # --- failures -----------------------------------------------------------------------------------------
 
-    def _translated(self, error: Exception) -> APIError:
-        """A failure as one of our errors."""
+    def _translated(self, error: Exception, silence: float | None = None) -> APIError:
+        """A failure as one of our errors; `silence` is the limit between two pieces of a stream."""
         if isinstance(error, APIError):
-            return error.with_traceback(None)  # its frames hold the answer, perhaps with an echoed key
-        if isinstance(error, TimeoutError):
-            return self._timeout_error(error)
-        return self._connection_error(error)
-
-    def _timeout_error(self, error: TimeoutError) -> APITimeoutError:
-        connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
-        what, limit = "no complete answer", self._timeout
-        if connecting:
-            what, limit = "no connection", self._connect_timeout
-            self._forget_addresses()
-        elif isinstance(error, aiohttp.SocketTimeoutError):
-            what, limit = "nothing was received", self._silence
-        return APITimeoutError(f"{what} within {limit:g} s", never_connected=connecting)
-
-    def _connection_error(self, error: Exception) -> APIConnectionError:
-        never_connected = isinstance(
-            error,
-            aiohttp.ClientConnectorError
-            | aiohttp.ClientHttpProxyError
-            | aiohttp.InvalidURL
-            | aiohttp.ServerFingerprintMismatch,
-        )
+            error.__context__ = None  # its frames hold the answer, perhaps with an echoed key
+            return error.with_traceback(None)
+        self._forget_addresses()
+        never_connected = isinstance(error, _NEVER_CONNECTED)
+        if not isinstance(error, TimeoutError):
+            text = safe_text(self._settings.api_key.masked_in(_described(error)), 500)
+            return APIConnectionError(text, never_connected=never_connected)
         if never_connected:
-            self._forget_addresses()
-        text = safe_text(self._masked(_described(error)), 500)
-        return APIConnectionError(text, never_connected=never_connected)
+            text = f"no connection within {self._connect_timeout:g} s"
+        elif silence is not None and isinstance(error, aiohttp.SocketTimeoutError):
+            text = f"nothing was received within {silence:g} s"
+        else:
+            text = f"no complete answer within {self._deadlines.seconds:g} s"
+        return APITimeoutError(text, never_connected=never_connected)
 
     def _forget_addresses(self) -> None:
-        """Resolve names anew after a failed connection: the address behind a name may have changed."""
-        for session in (self._pooled, self._unpooled):
-            connector = None if session is None else session.connector
-            if isinstance(connector, aiohttp.TCPConnector):
-                connector.clear_dns_cache()
-
-    def _masked(self, text: str) -> str:
-        raw = text.encode("utf-8", "surrogateescape")  # as aiohttp decodes headers
-        return self._settings.api_key.masked_in(raw).decode("utf-8", "surrogateescape")
+        """Resolve names anew after a failure: the address behind a name may have changed."""
+        session = self._borrowed or self._owned
+        connector = None if session is None else session.connector
+        if isinstance(connector, aiohttp.TCPConnector):
+            connector.clear_dns_cache()
 
     async def close(self) -> None:
         """Close the owned session; requests in flight fail with `ClientClosedError`. May be called again.
 
-        If the caller is cancelled meanwhile, the session is closed all the same.
+        If the caller is cancelled meanwhile, even repeatedly, the session is closed all the same.
         """
         self.closed = True
-        for session in (self._pooled, self._unpooled):
-            if session is None or session.closed:
-                continue
-            closing = asyncio.ensure_future(session.close())
+        self._deadlines.close()
+        for response in tuple(self._streams):
+            response.close()
+        if self._owned is None:
+            return
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._owned.close())
+        cancelled: asyncio.CancelledError | None = None
+        while not self._closing.done():
             try:
-                await asyncio.shield(closing)
-            except asyncio.CancelledError:
-                await asyncio.wait({closing})
-                raise
+                await asyncio.wait({self._closing})
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled
 
 
-_HEADER_LIMITS = {
-    "max_line_size": HEADER_SIZE_LIMIT,
-    "max_field_size": HEADER_SIZE_LIMIT,
-    "max_headers": HEADER_COUNT_LIMIT,
-}
+_LIMITS = {"max_line_size": HEADER_SIZE_LIMIT, "max_field_size": HEADER_SIZE_LIMIT}
+_LIMITS["max_headers"] = HEADER_COUNT_LIMIT
+_KNOWN = inspect.signature(aiohttp.ClientSession).parameters
+_HEADER_LIMITS = {name: limit for name, limit in _LIMITS.items() if name in _KNOWN}
 """Options of a request; older versions of aiohttp lack some."""
+_NEVER_CONNECTED = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.InvalidURL,
+    aiohttp.ServerFingerprintMismatch,
+)
+
+
+_TEXTS: dict[type[Exception], str] = {
+    aiohttp.ClientHttpProxyError: "the proxy refused to connect: HTTP {0.status} {0.message}",
+    aiohttp.ClientResponseError: "the answer is not valid HTTP, or its headers are too large",
+    http_exceptions.HttpProcessingError: "the answer is not valid HTTP, or its headers are too large",
+    aiohttp.ServerFingerprintMismatch: "the certificate of {0.host} is not the one that ssl= names",
+    aiohttp.ClientConnectorCertificateError: "the certificate of {0.host} is not accepted: {1}",
+    aiohttp.ClientConnectorSSLError: "cannot make a TLS connection to {0.host}:{0.port}: {1}",
+    aiohttp.ClientConnectorDNSError: "cannot resolve the host name {0.host}: {1}",
+    aiohttp.ClientProxyConnectionError: "cannot connect to the proxy {0.host}:{0.port}: {1}",
+    aiohttp.ClientConnectorError: "cannot connect to {0.host}:{0.port}: {1}",
+    aiohttp.ServerDisconnectedError: "the server closed the connection without an answer",
+    aiohttp.ClientPayloadError: "the connection was closed in the middle of the answer",
+    OSError: "the connection was lost: {1}",
+    Exception: "{0.__class__.__name__}: {0}",
+}
+"""What failed, in a few literal words; the first class that fits counts. The text of an answer, which may
+hold our headers, is never shown."""
 
 
 def _described(error: Exception) -> str:
-    """What failed, in a few literal words; never the text of an answer, which may hold our headers."""
-    match error:
-        case aiohttp.ClientResponseError():
-            return f"HTTP {error.status} {error.message}"
-        case aiohttp.ServerFingerprintMismatch():
-            return f"the certificate of {error.host} is not the one that ssl= names"
-        case aiohttp.ClientConnectorCertificateError():
-            return f"the certificate of {error.host} is not accepted: {error.certificate_error}"
-        case aiohttp.ClientConnectorDNSError():
-            return f"cannot resolve the host name {error.host}: {_reason(error.os_error)}"
-        case aiohttp.ClientConnectorError():
-            return f"cannot connect to {error.host}:{error.port}: {_reason(error.os_error)}"
-        case aiohttp.ServerDisconnectedError():
-            return "the server closed the connection without an answer"
-        case _:
-            return f"{type(error).__name__}: {error}"
+    text = next(text for kind, text in _TEXTS.items() if isinstance(error, kind))
+    return text.format(error, _reason(error))
 
 
-def _reason(error: OSError) -> str:
-    text = os.strerror(error.errno) if error.errno and error.errno > 0 else (error.strerror or str(error))
+def _reason(error: Exception) -> str:
+    """The operating system's or TLS library's reason."""
+    error = getattr(error, "certificate_error", getattr(error, "os_error", error))
+    if isinstance(error, ssl_module.SSLCertVerificationError):
+        text = error.verify_message.rstrip(".")
+    elif isinstance(error, ssl_module.SSLError):  # its errno is no errno
+        text = (error.reason or "the handshake failed").replace("_", " ").lower()
+    elif isinstance(error, OSError) and error.errno and error.errno > 0:
+        text = os.strerror(error.errno)
+    else:
+        text = str(getattr(error, "strerror", None) or error)
     return text[:1].lower() + text[1:]
-
-
-def _check_is_stream(response: aiohttp.ClientResponse) -> None:
-    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    if response.status != 200 or response.content_type != "text/event-stream" or encoding != "identity":
-        raise APIResponseValidationError("the answer is no event stream", status=response.status)

@@ -12,10 +12,9 @@ from typing import Final
 
 CONNECT_TIMEOUT: Final = 10.0
 """Longest time to make a connection. A host that needs longer is down or filtered."""
-SILENCE_SHARE: Final = 0.5
-"""Longest silence before and during an answer, as a share of the client's `timeout`, …"""
-LEAST_SILENCE: Final = 15.0
-"""… and never shorter than this, or than the timeout. A pooled connection may be dead without notice."""
+DEAD_PEER: Final = 15.0
+"""A connection whose peer acknowledges nothing for this long is dead (Linux). A slow answer is not: it has
+the whole `timeout` of the client."""
 HEADER_SIZE_LIMIT: Final = 65_536
 """Bytes of one header line; networks of companies add long ones."""
 HEADER_COUNT_LIMIT: Final = 1000

@@ -462,10 +462,23 @@ def test_key_files_of_windows_editors_are_read(text: bytes) -> None:
     assert settings(environ={}).api_key.reveal() == "sk-from-file"
 
 
-def test_a_key_from_the_environment_may_end_in_a_line_break() -> None:
-    environ = {"DASHSCOPE_API_KEY": "sk-from-env\r\n"}
+@pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["unix", "windows"])
+def test_values_of_the_environment_may_end_in_a_line_break(end: str) -> None:
+    """As of ``$(cat file)`` on Windows, or of a mounted secret."""
+    environ = {"DASHSCOPE_API_KEY": "sk-from-env", "DASHSCOPE_WORKSPACE": "llm-a"}
+    of_region = {**environ, "DASHSCOPE_REGION": "eu-central-1"}
+    of_url = {**environ, "DASHSCOPE_BASE_URL": "https://a.example"}
 
-    assert settings(environ=environ).api_key.reveal() == "sk-from-env"
+    for plain in (of_region, of_url):
+        found = settings(environ={name: f"{value}{end}" for name, value in plain.items()})
+        same = settings(environ=plain)
+        assert found.api_key.is_same(same.api_key)
+        assert (found.base_url, found.workspace) == (same.base_url, same.workspace)
+    written = write_key_file(b"sk-from-file")
+    assert (
+        settings(environ={"DASHSCOPE_API_KEY_FILE_PATH": f"{written}{end}"}).api_key.reveal()
+        == "sk-from-file"
+    )
 
 
 def test_no_home_and_no_password_entry_is_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -489,6 +502,8 @@ def test_the_id_of_an_access_key_is_no_api_key() -> None:
     [
         "/compatible-mode/v1", "/compatible-mode/v1/", "/api-openai/v1", "/api", "/api/v1", "/api/v1/",
         "/api/v1/fine-tunes", "/api/v1/fine-tunes/ft-202410291653-1c7f", "",
+        "/compatible-mode", "/compatible-mode/v1/chat/completions", "/compatible-mode/v1/fine_tuning/jobs",
+        "/api/v1/services/aigc/text-generation/generation", "/api/v1/fine-tunes/ft-1/logs", "/api/v1/files",
     ],
 )  # fmt: skip
 def test_urls_of_other_apis_of_the_host_are_translated(path: str) -> None:

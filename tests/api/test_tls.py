@@ -70,7 +70,7 @@ async def refusal(url: str, **options: Any) -> APIConnectionError:
 
 async def test_a_certificate_of_an_unknown_ca_is_refused_and_named(ground: Ground) -> None:
     error = await refusal(ground.url)
-    assert "certificate verify failed" in str(error)
+    assert str(error).startswith("the certificate of 127.0.0.1 is not accepted: unable to get local issuer")
     assert ground.service.heads == []
 
 
@@ -84,6 +84,20 @@ async def test_a_certificate_of_another_fingerprint_is_refused_and_named(ground:
     error = await refusal(ground.url, ssl=aiohttp.Fingerprint(bytes(32)))
     assert "certificate of 127.0.0.1 is not the one" in str(error)
     assert ground.service.heads == []
+
+
+async def test_a_server_without_tls_is_named_in_plain_words() -> None:
+    """It read "operation not permitted"."""
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        error = await refusal(f"https://127.0.0.1:{port}")
+    assert str(error).startswith(f"cannot make a TLS connection to 127.0.0.1:{port}: wrong version number")
 
 
 @pytest.mark.parametrize("how", ["trust", "pin"])

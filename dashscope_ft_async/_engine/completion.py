@@ -141,7 +141,8 @@ class Completion(Generic[_J]):
             if wait is not None:
                 self._scheduler.remove(wait)
             ended.cancel()
-        await asyncio.gather(*active, return_exceptions=True)
+        tasks = [ended for ended in active if isinstance(ended, asyncio.Task)]
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _end_time(ended: Ended) -> datetime:

@@ -27,7 +27,7 @@ async def eager() -> None:
     asyncio.get_running_loop().set_task_factory(vars(asyncio)["eager_task_factory"])
 
 
-@pytest.mark.skipif("EAGER_TASKS" not in os.environ, reason="tasks of this run are not eager")
+@pytest.mark.skipif(not os.environ.get("EAGER_TASKS"), reason="tasks of this run are not eager")
 async def test_all_tasks_of_the_run_are_eager() -> None:
     async def nothing() -> None:
         pass
@@ -41,6 +41,7 @@ async def test_a_poll_that_fails_without_suspending_is_followed_by_others() -> N
     world = World(answers(None, APIConnectionError("no route"), APIConnectionError("no route")))
 
     assert (await world.wait("ft-1")).succeeded
+    await asyncio.sleep(0)
     assert len(world.asked) == 4
     assert world.scheduler.stats().in_flight == 0
 
@@ -64,5 +65,6 @@ async def test_pages_that_come_without_suspending_end_all_waits() -> None:
     ended = await asyncio.gather(*map(world.wait, IDS))
 
     assert {job.status for job in ended} == {JobStatus.SUCCEEDED}
+    await asyncio.sleep(0)
     assert world.pages
     assert world.scheduler.stats().in_flight == 0

@@ -30,7 +30,7 @@ asyncio.set_event_loop(None)
 if os.environ.get("EAGER_TASKS"):  # all tests of a run, on Python 3.12 and later
     from tests.support.event_loops import EagerPolicy
 
-    asyncio.set_event_loop_policy(EagerPolicy())
+    asyncio.set_event_loop_policy(EagerPolicy())  # pyright: ignore[reportDeprecated]
 
 KEY = "sk-0123456789abcdefSECRET"
 

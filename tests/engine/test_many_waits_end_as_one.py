@@ -129,7 +129,7 @@ def expected(life: Life) -> object:
 @pytest.mark.parametrize("coalesce", [False, True], ids=["polls", "pages"])
 @given(crowd=st.lists(lives, min_size=1, max_size=40), seed=st.integers(0, 2**16))
 @settings(max_examples=60, deadline=None)
-async def test_each_wait_of_a_crowd_ends_as_it_would_alone_and_within_the_bound(
+async def test_each_of_many_waits_ends_as_it_would_alone_and_within_the_bound(
     coalesce: bool, crowd: list[Life], seed: int
 ) -> None:
     ended = await lived(crowd, coalesce=coalesce, seed=seed)

@@ -323,12 +323,14 @@ async def test_what_a_callback_raises_ends_wait_many(service: Simulator, client:
 async def test_cancelling_wait_many_gives_up_all_its_waits(
     service: Simulator, client: FineTuneClient
 ) -> None:
-    crowd = asyncio.create_task(client.wait_many(ending(service, *[10_000] * 5), on_update=lambda _: None))
+    together = asyncio.create_task(
+        client.wait_many(ending(service, *[10_000] * 5), on_update=lambda _: None)
+    )
     await asyncio.sleep(20)
 
-    crowd.cancel()
+    together.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await crowd
+        await together
 
     assert client.stats().waits == 0
     assert ours() == []

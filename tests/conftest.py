@@ -27,6 +27,11 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 # pytest-asyncio asks for the current event loop, which on Python 3.11 makes one that nobody closes.
 asyncio.set_event_loop(None)
 
+if os.environ.get("EAGER_TASKS"):  # all tests of a run, on Python 3.12 and later
+    from tests.support.event_loops import EagerPolicy
+
+    asyncio.set_event_loop_policy(EagerPolicy())  # pyright: ignore[reportDeprecated]
+
 KEY = "sk-0123456789abcdefSECRET"
 
 OLD_AIOHTTP = aiohttp.__version__.startswith("3.11.")

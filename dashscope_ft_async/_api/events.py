@@ -6,7 +6,6 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from typing import Any, cast
 
 from dashscope_ft_async.errors import ConfigurationError
@@ -54,19 +53,28 @@ class EventStream:
         log does not use, are built only for them."""
 
     def emit(self, event: Event) -> None:
-        """Call every subscriber. An exception of a subscriber is logged once and never leaves here."""
+        """Call every subscriber. An exception of a subscriber is logged once and never leaves here.
+
+        Only `KeyboardInterrupt` and `SystemExit` do, which are not the subscriber's.
+        """
         for number, subscriber in enumerate(self._subscribers):
             try:
                 subscriber(event)
-            except (Exception, asyncio.CancelledError):  # noqa: BLE001 - no wait may depend on a hook
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException:  # noqa: BLE001 - no wait may depend on a hook
                 if number not in self._broken:
                     self._broken.add(number)
-                    self._report_broken_hook(event)
+                    _report_broken_hook(event)
 
-    @staticmethod
-    def _report_broken_hook(event: Event) -> None:
-        with suppress(Exception):  # of a log handler or filter: then nothing can be reported at all
-            _LOG.warning("a hook raised on %s; logged once per hook", type(event).__name__, exc_info=True)
+
+def _report_broken_hook(event: Event) -> None:
+    try:
+        _LOG.warning("a hook raised on %s; logged once per hook", type(event).__name__, exc_info=True)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:  # noqa: BLE001, S110 - of a log handler or filter: nothing can be reported at all
+        pass
 
 
 class LogSubscriber:

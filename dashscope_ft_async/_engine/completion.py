@@ -6,7 +6,7 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from datetime import datetime
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from dashscope_ft_async._engine.scheduler import Scheduler
 from dashscope_ft_async._engine.wait import Wait
@@ -34,6 +34,7 @@ async def follow(wait: Wait, on_update: OnUpdate) -> FineTuneJob:
 async def _within(wait: Wait, answer: Awaitable[object]) -> None:
     """Await a callback, at most until the wait fails or its deadline passes."""
     callback = asyncio.ensure_future(answer)
+    callback.add_done_callback(_mark_retrieved)  # nobody reads its error if the wait is cancelled just now
     try:
         while not callback.done():
             waited: set[asyncio.Future[object]] = {callback}
@@ -53,6 +54,11 @@ async def _within(wait: Wait, answer: Awaitable[object]) -> None:
         if not callback.done():
             callback.cancel()
             await asyncio.gather(callback, return_exceptions=True)
+
+
+def _mark_retrieved(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()
 
 
 class Completion(Generic[_J]):
@@ -99,8 +105,7 @@ class Completion(Generic[_J]):
         job_id, wait = self._active.pop(ended)
         if wait is not None:
             self._scheduler.remove(wait)
-        if not ended.cancelled():
-            ended.exception()  # marks it retrieved: the caller need not look at it
+        _mark_retrieved(ended)  # the caller need not look at it
         return job_id, ended
 
     def _start_more(self) -> None:
@@ -136,7 +141,8 @@ class Completion(Generic[_J]):
             if wait is not None:
                 self._scheduler.remove(wait)
             ended.cancel()
-        await asyncio.gather(*active, return_exceptions=True)
+        tasks = [ended for ended in active if isinstance(ended, asyncio.Task)]
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _end_time(ended: Ended) -> datetime:

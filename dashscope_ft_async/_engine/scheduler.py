@@ -33,7 +33,7 @@ from dashscope_ft_async._engine.watch import Attempt, Stage, Watch, WatchTable
 from dashscope_ft_async.errors import ClientClosedError
 from dashscope_ft_async.hooks import ListChanged
 from dashscope_ft_async.models import FineTuneJob, WatchState
-from dashscope_ft_async.models.limits import LAST_POLL, TIMER_SLACK
+from dashscope_ft_async.models.limits import TIMER_SLACK
 from dashscope_ft_async.models.stats import ClientStats
 from dashscope_ft_async.policy import Outcome, Snapshot, WaitPolicy, WaitState, gave_up
 
@@ -65,7 +65,7 @@ class Scheduler:
         self._list_gate = runner.list_gate
         self._table = WatchTable()
         self._sweeper = Sweeper(self._table, enabled=bool(coalesce), confirm_all=coalesce == "confirm")
-        self._timer = Timer(self._tick)
+        self._timer = Timer(partial(self._guarded, self._tick))
         self._tasks: set[asyncio.Task[None]] = set()
         self._page_goes_first = False
         # One random number per sweep: jobs that pages show stay together, and so need fewer pages.
@@ -123,7 +123,7 @@ class Scheduler:
             if not watch.waits:
                 self._table.forget(watch)
                 if watch.listed is not None:
-                    self._loop.call_soon(self._judge_again, watch.key)
+                    self._loop.call_soon(self._guarded, self._judge_again, watch.key)
                 if watch.task is not None and watch.task is not asyncio.current_task():
                     watch.task.cancel()
                 if not self._table.by_key:
@@ -191,42 +191,34 @@ class Scheduler:
             when = gates_open_at if when is None else min(when, gates_open_at)
         self._timer.set(when)
 
-    def _tick(self) -> None:
-        now = self._loop.time()
+    def _guarded(self, callback: Callable[..., object], *arguments: Any) -> None:
+        """Run what the event loop calls, then set the timer. An exception is reported; the waits go on."""
         try:
-            for watch, waits in self._table.wake(now):
-                for wait in waits:
-                    self._expire(watch, wait, now)
-                if watch.waits:
-                    self._table.plan(watch)
-            if now >= self._stepper.heartbeat_at:
-                self._stepper.heartbeat(self._table.by_key.values(), now)
-            self._send()
-        except Exception as error:  # noqa: BLE001 - the waits must go on
+            callback(*arguments)
+        except Exception as error:  # noqa: BLE001 - a bug
             self._loop.call_exception_handler({"message": "the scheduler failed", "exception": error})
         finally:
             self._arm()
 
+    def _tick(self) -> None:
+        now = self._loop.time()
+        for watch, waits in self._table.wake(now):
+            for wait in waits:
+                self._expire(watch, wait, now)
+            if watch.waits:
+                self._table.plan(watch)
+        if now >= self._stepper.heartbeat_at:
+            self._stepper.heartbeat(self._table.by_key.values(), now)
+        self._send()
+
     def _expire(self, watch: Watch, wait: Wait, now: float) -> None:
         """The deadline of a wait has come: one last poll if it cuts a sleep short, else the end."""
-        in_flight = watch.stage in (Stage.POLLING, Stage.CONFIRMING)
-        cuts_sleep = not in_flight or wait.limit == wait.began
-        shares = now - watch.last_poll_at < LAST_POLL and watch.seen_at >= watch.last_poll_at
         gate_is_open = self._gate.opens_at <= now + TIMER_SLACK
-        if cuts_sleep and gate_is_open and not wait.last_poll and not shares:
-            wait.last_poll = True
-            wait.limit = now + LAST_POLL
-            watch.note_limit(wait)
-            watch.last_poll_at = watch.due = now
-            if watch.stage in (Stage.ASLEEP, Stage.SWEEPING):
-                self._table.move(watch, Stage.QUEUED)
-            elif watch.stage is Stage.HELD:
-                self._table.move(watch, Stage.CONFIRM_QUEUED)
+        if gate_is_open and self._table.grant_last_poll(watch, wait, now):
             return
         row = watch.listed
         known = row if row is not None and self._sweeper.trust.is_complete(row) else None
-        if self._stepper.step(wait, known, now, 0.0, self._gate.contact):
-            self.remove(wait)
+        self._step(wait, known, now, 0.0)
 
     def _send(self) -> None:
         """Start the requests that the gates allow. Polls and pages take turns, so that under a tight limit
@@ -262,21 +254,19 @@ class Scheduler:
         self._tasks.add(task)
         if watch is not None:
             watch.task = None if task.done() else task  # an eager task may have finished already
-            task.add_done_callback(partial(self._poll_over, watch))
+            task.add_done_callback(partial(self._guarded, self._poll_over, watch))
         task.add_done_callback(self._tasks.discard)
 
     def _poll_over(self, watch: Watch, task: asyncio.Task[None]) -> None:
-        """Count a poll as over. A task that is cancelled before its first step runs no code of its own."""
+        """Count a poll as over, and use the room it has left. If its task was cancelled from outside,
+        perhaps before its first step, it is made again."""
         self._polls -= 1
         if watch.task is task:
             watch.task = None
-        self._go_on()
-
-    def _go_on(self) -> None:
-        """Use the room that a finished request has left."""
-        if not self._closed:
-            self._send()
-            self._arm()
+            if self._table.by_key.get(watch.key) is watch:
+                watch.listed = None
+                self._table.sleep(watch, self._loop.time())
+        self._send()
 
     async def _poll(self, watch: Watch, began: float) -> None:
         outcome: Snapshot | BaseException
@@ -292,7 +282,7 @@ class Scheduler:
             self._settle(watch, outcome, began)
         except Exception as error:  # noqa: BLE001 - no wait may hang because of a bug
             for wait in tuple(watch.waits):
-                self._stepper.reject(wait, error)
+                wait.reject(error)
                 self.remove(wait)
 
     def _settle(self, watch: Watch, outcome: Snapshot | BaseException, began: float) -> None:
@@ -323,12 +313,20 @@ class Scheduler:
 
     def _advance(self, watch: Watch, outcome: Outcome, now: float, u: float) -> None:
         """Let every wait of a watch take its next step, and plan the next poll."""
-        contact = self._gate.contact
         for wait in watch.waits[:]:
-            if self._stepper.step(wait, outcome, now, u, contact):
-                self.remove(wait)
+            self._step(wait, outcome, now, u)
         if watch.waits and watch.stage is Stage.ASLEEP:
             self._table.sleep(watch, now)
+
+    def _step(self, wait: Wait, outcome: Outcome, now: float, u: float) -> None:
+        """Let one wait take its next step. An exception, which is a bug, ends this wait only."""
+        try:
+            ended = self._stepper.step(wait, outcome, now, u, self._gate.contact)
+        except Exception as error:  # noqa: BLE001 - no wait may hang because of a bug
+            wait.reject(error)
+            ended = True
+        if ended:
+            self.remove(wait)
 
     async def _page(self, page_no: int, began: float) -> None:
         sweeper, clock = self._sweeper, self._loop.time
@@ -339,7 +337,7 @@ class Scheduler:
             sweeper.page_failed(page_no, error, clock(), self._list_gate.opens_at)
         sweeper.finish_or_go_on(clock())
         self._emit_list_change()
-        self._loop.call_soon(self._go_on)
+        self._loop.call_soon(self._guarded, self._send)
 
     def _apply_page(self, page: PageRead, began: float, now: float) -> None:
         """Use what a page shows of the watched jobs."""
@@ -373,7 +371,7 @@ class Scheduler:
         """The outcome of the GET that confirms a terminal row, or the row if the GET failed and the list is
         proven."""
         listed, watch.listed = watch.listed, None
-        self._loop.call_soon(self._judge_again, watch.key)
+        self._loop.call_soon(self._guarded, self._judge_again, watch.key)
         if listed is not None and isinstance(outcome, FineTuneJob):
             self._sweeper.trust.record_end(listed, outcome)
         elif listed is not None and self._sweeper.trust.is_complete(listed):
@@ -391,7 +389,7 @@ class Scheduler:
             now = self._loop.time()
             for seen in self._sweeper.judge_again():
                 self._apply(seen, now, now)
-            self._go_on()
+            self._send()
 
     def _emit_list_change(self) -> bool:
         change = self._sweeper.changed_state(self._loop.time())

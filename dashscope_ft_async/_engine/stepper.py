@@ -23,7 +23,7 @@ from dashscope_ft_async.hooks import (
     WaitStarted,
 )
 from dashscope_ft_async.models import FineTuneJob, WatchState
-from dashscope_ft_async.models.limits import FIRST_HEARTBEAT, SLOWEST_HEARTBEAT
+from dashscope_ft_async.models.limits import FIRST_HEARTBEAT, SLOWEST_HEARTBEAT, TIMER_SLACK
 from dashscope_ft_async.policy import Contact, Done, Fail, Outcome, Sleep, Snapshot, WaitState, next_step
 
 Save: TypeAlias = Callable[[str, WaitState, FineTuneJob | None], WatchState]
@@ -62,7 +62,9 @@ class Stepper:
             case Sleep(seconds, state):
                 self._put_change(wait, outcome)
                 wait.state = state
-                wait.due = now + seconds
+                # A sleep that the deadline clips ends with a last poll, which waits of a job share.
+                is_clipped = wait.limit is not None and now + seconds >= wait.limit - TIMER_SLACK
+                wait.due = inf if is_clipped else now + seconds
                 if self._events.has_hooks and isinstance(outcome, BaseException):
                     self._emit_retry(wait, outcome, seconds)
                 return False

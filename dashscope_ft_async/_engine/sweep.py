@@ -189,6 +189,7 @@ class Sweeper:
             due = watch.due <= now + TIMER_SLACK
             self._table.move(watch, Stage.QUEUED if due else Stage.ASLEEP)
             self._table.plan(watch)
+        self._table.sort_queue()
         self.stop()
         return True
 

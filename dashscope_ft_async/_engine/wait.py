@@ -38,7 +38,7 @@ class Wait:
         self.began = began
         """When this process began it; a resumed wait began earlier (`WaitState.started`)."""
         self.due = due
-        """When its next poll is due."""
+        """When its next poll is due; `inf` if its deadline comes first."""
         self.limit = None if state.deadline is None else max(state.deadline, began)
         """When the scheduler must look at it even if no poll is due."""
         self.last_poll = False

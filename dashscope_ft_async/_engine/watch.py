@@ -23,11 +23,12 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from enum import IntEnum
 from heapq import heapify, heappop, heappush
+from operator import attrgetter
 from typing import TypeAlias
 
 from dashscope_ft_async._engine.wait import Wait
 from dashscope_ft_async.models import FineTuneJob
-from dashscope_ft_async.models.limits import TIMER_SLACK
+from dashscope_ft_async.models.limits import LAST_POLL, TIMER_SLACK
 from dashscope_ft_async.policy import Snapshot
 
 Attempt: TypeAlias = Callable[[], Awaitable[Snapshot]]
@@ -101,7 +102,7 @@ class Watch:
         self.asleep_since = now
         """When the sleep until `due` began."""
         self.due = float("inf")
-        """When the next poll is due: the earliest of its waits' times."""
+        """When the next poll is due: the earliest of its waits' times, perhaps `inf`."""
         self.entry = 0
         """Number of its live heap entry, 0 for none. Its other entries are stale."""
         self.wake = 0.0
@@ -244,6 +245,15 @@ class WatchTable:
             return None
         return watch
 
+    def sort_queue(self) -> None:
+        """Put the queued watches in the order in which they became due.
+
+        A watch that only wakes up is the last one due, and stands at the end already. One that a sweep did
+        not show has been due for longer than those that were queued meanwhile.
+        """
+        for watch in sorted(self.queued, key=attrgetter("due")):
+            self.queued.move_to_end(watch)
+
     def sleep(self, watch: Watch, now: float) -> None:
         """Let a watch sleep until the earliest of its waits is due."""
         if watch.stage is not Stage.ASLEEP:
@@ -273,12 +283,39 @@ class WatchTable:
             self._heap = [item for item in self._heap if item[2].entry == item[1]]
             heapify(self._heap)
 
+    def grant_last_poll(self, watch: Watch, wait: Wait, now: float) -> bool:
+        """Make a last poll for a wait whose deadline cuts its sleep short; say whether one is made.
+
+        The waits of a job share it: none is made within `LAST_POLL` seconds after another, and one that is
+        in flight serves those whose deadlines come meanwhile.
+        """
+        in_flight = watch.stage in (Stage.POLLING, Stage.CONFIRMING)
+        cuts_sleep = not in_flight or wait.due > now + TIMER_SLACK or wait.limit == wait.began
+        was_made = now - watch.last_poll_at < LAST_POLL and watch.own_get_at >= watch.last_poll_at
+        if wait.last_poll or was_made or not cuts_sleep:
+            return False
+        wait.last_poll = True
+        wait.limit = now + LAST_POLL
+        watch.note_limit(wait)
+        if in_flight:
+            return True
+        watch.last_poll_at = now
+        if watch.stage in (Stage.ASLEEP, Stage.SWEEPING):
+            watch.due = min(watch.due, now)
+            self.move(watch, Stage.QUEUED)
+        elif watch.stage is Stage.HELD:
+            self.move(watch, Stage.CONFIRM_QUEUED)
+        return True
+
     def time_to_next_poll(self, key: Hashable, now: float) -> float | None:
         """Seconds until a watch is due, 0 unless it is asleep; `None` if there is no such watch."""
         watch = self.by_key.get(key)
         if watch is None:
             return None
-        return max(0.0, watch.due - now) if watch.stage is Stage.ASLEEP else 0.0
+        if watch.stage is not Stage.ASLEEP:
+            return 0.0
+        limit = watch.next_limit()
+        return max(0.0, (watch.due if limit is None else min(watch.due, limit)) - now)
 
     def next_wake(self) -> float | None:
         """When the first watch wakes up."""

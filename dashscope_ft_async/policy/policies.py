@@ -130,7 +130,9 @@ class RetryPolicy:
 def _strategy_delay(strategy: WaitStrategy, state: RetryCallState) -> float:
     try:
         delay = float(strategy(state))
-    except Exception as error:
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
         raise ConfigurationError(f"RetryPolicy.wait raised {type(error).__name__}: {error}") from error
     if not isfinite(delay) or delay < 0:
         raise ConfigurationError(f"RetryPolicy.wait returned {delay!r}; it must return seconds from 0.")

@@ -233,7 +233,7 @@ async def test_a_bad_id_is_refused_before_any_request(
     assert service.requests == []
 
 
-async def test_a_service_that_is_silent_is_told(service: Simulator, client: FineTuneClient) -> None:
+async def test_a_service_that_is_silent_raises(service: Simulator, client: FineTuneClient) -> None:
     service.fail_next(*[Fault.stall()] * 9)
 
     with pytest.raises(APIConnectionError):

@@ -117,7 +117,7 @@ def test_the_world_is_open() -> None:
 @pytest.mark.parametrize(
     "output", [None, True, "x", 7, {}, {"checkpoints": None}, [1], [{}], [{"checkpoint": ""}]]
 )
-def test_what_is_no_list_of_checkpoints_is_told(output: object) -> None:
+def test_what_is_no_list_of_checkpoints_raises(output: object) -> None:
     with pytest.raises(APIResponseValidationError, match=r"\$\.output"):
         decode_checkpoints(answer(output))
 
@@ -128,7 +128,7 @@ def test_the_documented_answers_to_an_export_are_read() -> None:
 
 
 @pytest.mark.parametrize("output", [None, 1, "true", [], {}])
-def test_what_is_neither_true_nor_false_is_told(output: object) -> None:
+def test_what_is_neither_true_nor_false_raises(output: object) -> None:
     with pytest.raises(APIResponseValidationError, match="true or false"):
         decode_exported(answer(output))
 
@@ -275,7 +275,7 @@ async def export(client: FineTuneClient, job_id: str, **options: Any) -> Checkpo
 
 
 @pytest.mark.looptime
-async def test_an_export_is_waited_for_and_tells_the_model(
+async def test_an_export_is_waited_for_and_returns_the_model(
     service: Simulator, client: FineTuneClient
 ) -> None:
     job_id = service.add_job(DONE)
@@ -288,7 +288,7 @@ async def test_an_export_is_waited_for_and_tells_the_model(
 
 
 @pytest.mark.looptime
-async def test_an_export_that_is_not_accepted_is_asked_for_again(
+async def test_an_export_that_is_not_accepted_is_requested_again(
     service: Simulator, client: FineTuneClient
 ) -> None:
     job_id = service.add_job(DONE, faults=[NOT_TAKEN, NOT_TAKEN])
@@ -332,7 +332,7 @@ async def test_a_cut_answer_of_an_export_that_was_carried_out_is_no_failure(
 
 
 @pytest.mark.looptime
-async def test_after_a_lost_answer_an_export_that_is_not_seen_is_told_and_not_repeated(
+async def test_after_a_lost_answer_an_export_that_is_not_seen_raises_and_is_not_repeated(
     service: Simulator, client: FineTuneClient
 ) -> None:
     job_id = service.add_job(DONE, faults=[Fault.error(500, "InternalError")])
@@ -377,7 +377,7 @@ async def test_an_outage_ends_the_wait_for_an_export(service: Simulator, client:
     assert "ModelUnavailable" in str(met.value.last_error)
 
 
-async def test_an_export_that_is_refused_is_told(service: Simulator, client: FineTuneClient) -> None:
+async def test_an_export_that_is_refused_raises(service: Simulator, client: FineTuneClient) -> None:
     job_id = service.add_job([(0, "QUEUING")])
 
     with pytest.raises(NotFoundError):

@@ -129,8 +129,8 @@ async def test_a_row_that_is_no_job_hides_no_other_and_is_logged_once(
         walked = [job.job_id async for job in client.iter_jobs(page_size=2)]
     assert [job.job_id for job in page.jobs] == walked == ["a"]
     assert page.extra["jobs"] == [{"job_id": "b", "status": None}]
-    (told,) = [one for one in caplog.records if one.name == "dashscope_ft_async"]
-    assert (told.levelname, told.getMessage()[:14]) == ("WARNING", "1 of 2 rows of")
+    (received,) = [one for one in caplog.records if one.name == "dashscope_ft_async"]
+    assert (received.levelname, received.getMessage()[:14]) == ("WARNING", "1 of 2 rows of")
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def ending(service: Simulator, *seconds: float) -> list[str]:
     return [service.add_job([(0, "RUNNING"), (at, "SUCCEEDED")]) for at in seconds]
 
 
-async def test_three_hundred_waiters_of_one_job_cost_the_polls_of_one(
+async def test_three_hundred_waits_of_one_job_cost_the_polls_of_one(
     service: Simulator, client: FineTuneClient
 ) -> None:
     (job_id,) = ending(service, 100)
@@ -55,7 +55,7 @@ async def test_two_hundred_jobs_cost_a_get_each_and_a_few_pages(
     assert len(service.requests) - gets <= 60
 
 
-async def test_without_coalescing_no_page_is_asked_for(service: Simulator) -> None:
+async def test_without_coalescing_no_page_is_requested(service: Simulator) -> None:
     ids = ending(service, *range(30))
     async with service.client(coalesce=False) as client:
         await client.wait_many(ids)
@@ -63,7 +63,7 @@ async def test_without_coalescing_no_page_is_asked_for(service: Simulator) -> No
     assert len(service.requests) == sum(service.polls(job_id) for job_id in ids)
 
 
-async def test_a_stormy_crowd_loses_nobody(service: Simulator, client: FineTuneClient) -> None:
+async def test_many_waits_under_faults_all_end(service: Simulator, client: FineTuneClient) -> None:
     ids = ending(service, *(20 + n for n in range(100)))
     loop = asyncio.get_running_loop()
     loop.call_later(30, service.throttle, 20)
@@ -127,15 +127,15 @@ async def test_a_limit_that_is_none_is_refused(client: FineTuneClient, limit: fl
 
 async def test_updates_of_many_run_beside_each_other(service: Simulator, client: FineTuneClient) -> None:
     ids = ending(service, 50, 60)
-    told: list[tuple[str, str]] = []
+    received: list[tuple[str, str]] = []
 
     async def tell(job: FineTuneJob) -> None:
         await asyncio.sleep(5)
-        told.append((job.job_id, job.raw_status))
+        received.append((job.job_id, job.raw_status))
 
     await client.wait_many(ids, on_update=tell)
 
-    assert sorted(told) == sorted((job_id, word) for job_id in ids for word in ("RUNNING", "SUCCEEDED"))
+    assert sorted(received) == sorted((job_id, word) for job_id in ids for word in ("RUNNING", "SUCCEEDED"))
 
 
 async def test_the_first_error_stops_our_other_waits_and_carries_the_results(
@@ -185,7 +185,7 @@ async def test_cancelling_one_of_many_touches_no_other(
     assert isinstance(results[7], asyncio.CancelledError)
 
 
-async def test_cancelling_the_waiter_whose_poll_is_in_flight_leaves_it_to_the_others(
+async def test_cancelling_the_wait_whose_poll_is_in_flight_leaves_it_to_the_others(
     service: Simulator, client: FineTuneClient
 ) -> None:
     job_id = service.add_job([(0, "SUCCEEDED")], latency=5)
@@ -198,7 +198,7 @@ async def test_cancelling_the_waiter_whose_poll_is_in_flight_leaves_it_to_the_ot
     assert service.polls(job_id) == 1
 
 
-async def test_policies_and_deadlines_of_one_job_are_each_waiters_own(
+async def test_policies_and_deadlines_of_one_job_belong_to_each_wait(
     service: Simulator, client: FineTuneClient
 ) -> None:
     (job_id,) = ending(service, 1_000)
@@ -222,7 +222,7 @@ async def test_policies_and_deadlines_of_one_job_are_each_waiters_own(
     assert 1_000 <= results[2][1] - began <= 1_101
 
 
-async def test_each_waiter_of_a_failed_job_has_an_exception_of_its_own(
+async def test_each_wait_of_a_failed_job_has_an_exception_of_its_own(
     service: Simulator, client: FineTuneClient
 ) -> None:
     errors = await asyncio.gather(
@@ -282,7 +282,7 @@ async def test_wait_many_takes_each_id_once_in_the_order_given(
     assert await client.wait_many([]) == {}
 
 
-async def test_the_deadline_of_a_crowd_is_one(service: Simulator, client: FineTuneClient) -> None:
+async def test_many_waits_share_one_deadline(service: Simulator, client: FineTuneClient) -> None:
     ids = ending(service, *[40] * 3)
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -323,12 +323,14 @@ async def test_what_a_callback_raises_ends_wait_many(service: Simulator, client:
 async def test_cancelling_wait_many_gives_up_all_its_waits(
     service: Simulator, client: FineTuneClient
 ) -> None:
-    crowd = asyncio.create_task(client.wait_many(ending(service, *[10_000] * 5), on_update=lambda _: None))
+    together = asyncio.create_task(
+        client.wait_many(ending(service, *[10_000] * 5), on_update=lambda _: None)
+    )
     await asyncio.sleep(20)
 
-    crowd.cancel()
+    together.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await crowd
+        await together
 
     assert client.stats().waits == 0
     assert ours() == []
@@ -370,7 +372,7 @@ async def test_an_ended_wait_may_be_awaited_again(service: Simulator, client: Fi
         assert (await ends[1]).succeeded
 
 
-async def test_ids_that_break_off_end_the_crowd(service: Simulator, client: FineTuneClient) -> None:
+async def test_an_iterable_that_raises_ends_all_waits(service: Simulator, client: FineTuneClient) -> None:
     def broken() -> Iterator[str]:
         yield from ending(service, 100)
         raise ZeroDivisionError
@@ -382,7 +384,7 @@ async def test_ids_that_break_off_end_the_crowd(service: Simulator, client: Fine
     assert ours() == []
 
 
-async def test_a_mixed_crowd_ends_each_in_its_way(service: Simulator, client: FineTuneClient) -> None:
+async def test_each_of_many_waits_ends_in_its_way(service: Simulator, client: FineTuneClient) -> None:
     done = service.add_job([(0, "RUNNING"), (9, "SUCCEEDED")])
     failed = service.add_job([(0, "RUNNING"), (5, "FAILED")])
     refused = service.add_job([(0, "RUNNING")], faults=[Fault.error(403, "AccessDenied")] * 2)

@@ -70,7 +70,7 @@ async def test_a_wait_under_way_says_where_it_stands(service: Simulator) -> None
 
 
 @pytest.mark.looptime
-async def test_a_handle_tells_changes_and_leaving_its_block_ends_the_wait(
+async def test_a_handle_gives_changes_and_leaving_its_block_ends_the_wait(
     service: Simulator, client: FineTuneClient
 ) -> None:
     job_id = service.add_job([(0, "RUNNING"), (3, "FAILED")])
@@ -92,7 +92,7 @@ async def test_a_handle_tells_changes_and_leaving_its_block_ends_the_wait(
 
 
 @pytest.mark.looptime
-async def test_every_wait_that_is_given_up_tells_its_state(service: Simulator) -> None:
+async def test_every_wait_that_is_given_up_has_its_state(service: Simulator) -> None:
     running = service.add_job([(0, "RUNNING")])
     down = service.add_job([(0, "RUNNING")], faults=[Fault.error(500, "InternalError")] * 99)
     client = service.client(poll=attrs.evolve(STEADY, outage_tolerance=60))
@@ -250,9 +250,7 @@ async def test_a_resumed_wait_looks_once_more_for_a_job_that_its_state_has_seen(
 
 
 @pytest.mark.looptime
-async def test_crowds_and_every_wait_take_states_among_ids(
-    service: Simulator, client: FineTuneClient
-) -> None:
+async def test_all_kinds_of_waits_take_states_among_ids(service: Simulator, client: FineTuneClient) -> None:
     quick, slow, stuck = (service.add_job([(0, "RUNNING"), (n, "SUCCEEDED")]) for n in (5, 50, 5000))
     late = state_of(service, stuck, deadline=ago(-20))
 
@@ -266,7 +264,7 @@ async def test_crowds_and_every_wait_take_states_among_ids(
     assert snapshots == ["SUCCEEDED"]
 
 
-async def test_a_client_tells_its_place_in_the_words_of_a_state(service: Simulator) -> None:
+async def test_a_client_has_its_place_in_the_words_of_a_state(service: Simulator) -> None:
     job_id = service.add_job([(0, "SUCCEEDED")])
     async with service.client(workspace="llm-1") as client:
         state = state_of(service, job_id, base_url=client.base_url, workspace=client.workspace)

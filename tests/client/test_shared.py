@@ -125,7 +125,7 @@ async def test_the_last_who_leaves_closes_it() -> None:
 
 
 @pytest.mark.looptime
-async def test_a_crowd_of_strangers_rides_on_one_driver(service: Simulator) -> None:
+async def test_independent_waits_share_one_client(service: Simulator) -> None:
     job_id = service.add_job([(0, "RUNNING"), (100, "SUCCEEDED")])
     met: set[int] = set()
 
@@ -270,8 +270,8 @@ async def test_leaving_in_another_loop_is_refused() -> None:
 def test_bad_input_is_refused_at_once_and_shows_no_key(options: Any, complaint: str) -> None:
     with pytest.raises(ConfigurationError, match=complaint) as raised:
         shared_client(KEY, **options)
-    told = traceback.TracebackException.from_exception(raised.value, capture_locals=True)
-    frames = [frame for frame in told.stack if "/dashscope_ft_async/" in frame.filename]
+    received = traceback.TracebackException.from_exception(raised.value, capture_locals=True)
+    frames = [frame for frame in received.stack if "/dashscope_ft_async/" in frame.filename]
     assert frames
     assert not any(KEY in value for frame in frames for value in (frame.locals or {}).values())
 

@@ -93,7 +93,7 @@ async def test_watch_gives_a_change_of_what_matters_and_of_nothing_else(
     assert len(await watching) == expected
 
 
-async def test_a_slow_loop_body_sees_the_newest_and_delays_nobody(
+async def test_a_slow_loop_body_gets_the_newest_and_delays_no_wait(
     service: Simulator, client: FineTuneClient
 ) -> None:
     job_id = service.add_job(LIFE)
@@ -130,7 +130,9 @@ async def test_closing_a_watch_stops_it_at_once(service: Simulator, client: Fine
     assert client.stats().waits == 0
 
 
-async def test_a_watch_that_nobody_steps_asks_nothing(service: Simulator, client: FineTuneClient) -> None:
+async def test_a_watch_that_is_not_iterated_sends_nothing(
+    service: Simulator, client: FineTuneClient
+) -> None:
     watch = client.watch(service.add_job(LIFE))
     await asyncio.sleep(100)
     assert service.requests == []
@@ -174,24 +176,26 @@ async def test_closing_the_client_ends_a_watch(service: Simulator, client: FineT
 # --- on_update --------------------------------------------------------------------------------------
 
 
-async def test_a_plain_callback_is_told_of_every_change(service: Simulator, client: FineTuneClient) -> None:
-    told: list[str] = []
+async def test_a_plain_callback_is_called_with_every_change(
+    service: Simulator, client: FineTuneClient
+) -> None:
+    received: list[str] = []
     job = await client.wait_for_terminal(
-        service.add_job(LIFE), poll=STEADY, on_update=lambda job: told.append(job.raw_status)
+        service.add_job(LIFE), poll=STEADY, on_update=lambda job: received.append(job.raw_status)
     )
-    assert told == ["PENDING", "QUEUING", "RUNNING", "SUCCEEDED"]
+    assert received == ["PENDING", "QUEUING", "RUNNING", "SUCCEEDED"]
     assert job.succeeded
 
 
 async def test_an_asynchronous_callback_is_awaited(service: Simulator, client: FineTuneClient) -> None:
-    told: list[str] = []
+    received: list[str] = []
 
     async def tell(job: FineTuneJob) -> None:
         await asyncio.sleep(0.5)
-        told.append(job.raw_status)
+        received.append(job.raw_status)
 
     await client.wait_for_success(service.add_job(LIFE), poll=STEADY, on_update=tell)
-    assert told == ["PENDING", "QUEUING", "RUNNING", "SUCCEEDED"]
+    assert received == ["PENDING", "QUEUING", "RUNNING", "SUCCEEDED"]
 
 
 async def test_whatever_awaitable_a_callback_gives_is_awaited(
@@ -212,18 +216,18 @@ async def test_a_slow_callback_sees_the_newest_and_delays_no_other_wait(
     service: Simulator, client: FineTuneClient
 ) -> None:
     job_id = service.add_job(LIFE)
-    told: list[tuple[str, int]] = []
+    received: list[tuple[str, int]] = []
     began = now()
 
     async def tell(job: FineTuneJob) -> None:
-        told.append((job.raw_status, round(now() - began)))
+        received.append((job.raw_status, round(now() - began)))
         await asyncio.sleep(25)
 
     slow = asyncio.create_task(client.wait_for_terminal(job_id, poll=STEADY, on_update=tell))
     await client.wait_for_terminal(job_id, poll=STEADY)
     assert now() - began == pytest.approx(30, abs=1.5)
     await slow
-    assert told == [("PENDING", 0), ("RUNNING", 25), ("SUCCEEDED", 50)]
+    assert received == [("PENDING", 0), ("RUNNING", 25), ("SUCCEEDED", 50)]
     assert now() - began == pytest.approx(75, abs=1.5)
 
 
@@ -284,20 +288,22 @@ async def test_cancelling_a_wait_cancels_its_callback(service: Simulator, client
     assert client.stats().waits == 0
 
 
-async def test_a_wait_that_joins_late_is_told_of_what_is_known(
+async def test_a_wait_that_joins_late_gets_what_is_known(
     service: Simulator, client: FineTuneClient
 ) -> None:
     job_id = service.add_job(LIFE)
     first = asyncio.create_task(client.wait_for_terminal(job_id, poll=STEADY))
     await asyncio.sleep(15.5)
-    told: list[str] = []
-    await client.wait_for_terminal(job_id, poll=STEADY, on_update=lambda job: told.append(job.raw_status))
-    assert told == ["QUEUING", "RUNNING", "SUCCEEDED"]
+    received: list[str] = []
+    await client.wait_for_terminal(
+        job_id, poll=STEADY, on_update=lambda job: received.append(job.raw_status)
+    )
+    assert received == ["QUEUING", "RUNNING", "SUCCEEDED"]
     assert (await first).succeeded
 
 
-async def test_a_bad_id_calls_nobody(client: FineTuneClient) -> None:
-    told: list[FineTuneJob] = []
+async def test_a_bad_id_calls_no_callback(client: FineTuneClient) -> None:
+    received: list[FineTuneJob] = []
     with pytest.raises(ConfigurationError):
-        await client.wait_for_terminal("a/b", on_update=told.append)
-    assert told == []
+        await client.wait_for_terminal("a/b", on_update=received.append)
+    assert received == []

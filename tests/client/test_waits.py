@@ -95,13 +95,13 @@ async def test_a_twelvefold_run_of_mixed_faults_does_not_end_a_wait(
     assert service.polls(job_id) >= 13
 
 
-async def test_an_unknown_word_is_told_once_and_does_not_end_a_wait(
+async def test_an_unknown_status_is_logged_once_and_does_not_end_a_wait(
     service: Simulator, client: FineTuneClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     job_id = service.add_job([(0, "WARMING_UP"), (100, "RUNNING"), (200, "WARMING_UP"), (300, "SUCCEEDED")])
     assert (await client.wait_for_terminal(job_id)).succeeded
-    told = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert [record.getMessage().count("WARMING_UP") for record in told] == [1]
+    received = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert [record.getMessage().count("WARMING_UP") for record in received] == [1]
 
 
 async def test_an_unknown_word_with_an_end_time_ends_a_wait(
@@ -320,7 +320,7 @@ async def test_polls_come_at_growing_distances_up_to_the_longest(
     assert gaps == [2.0, 3.0, 4.5, 6.8, 10.1, 15.2, 20.0, 20.0, 20.0]
 
 
-async def test_a_client_tells_when_it_polls_next(service: Simulator, client: FineTuneClient) -> None:
+async def test_a_client_says_when_it_polls_next(service: Simulator, client: FineTuneClient) -> None:
     job_id = service.add_job([(0, "RUNNING"), (25, "SUCCEEDED")])
     assert client.next_poll(job_id) is None
     async with client.waiting(job_id, poll=STEADY) as wait:
@@ -427,7 +427,7 @@ async def test_closing_ends_a_wait_with_all_it_knows(
 # --- the log ----------------------------------------------------------------------------------------
 
 
-async def test_the_log_tells_changes_and_a_growing_heartbeat_and_never_a_poll(
+async def test_the_log_has_changes_and_a_growing_heartbeat_and_never_a_poll(
     service: Simulator, client: FineTuneClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, logger="dashscope_ft_async")
@@ -460,7 +460,7 @@ async def test_a_status_word_of_many_lines_writes_none_of_its_own_into_the_log(
     assert sum(r"'RUNNING\nERROR root: all is lost\x1b[2J'" in line for line in lines) >= 5
 
 
-async def test_the_log_tells_trouble_in_few_lines_and_its_end(
+async def test_the_log_has_failures_in_few_lines_and_its_end(
     service: Simulator, client: FineTuneClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, logger="dashscope_ft_async")

@@ -133,7 +133,7 @@ def test_a_row_is_complete_if_it_has_what_confirmed_jobs_of_its_status_had(
     assert proven().is_complete(row) is complete
 
 
-def test_what_some_confirmed_jobs_lacked_is_not_asked_of_a_row() -> None:
+def test_what_some_confirmed_jobs_lacked_is_not_required_of_a_row() -> None:
     trust = proven()
     without = ended(JobStatus.FAILED, usage=None)
     trust.record_end(without, without)

@@ -100,7 +100,7 @@ def test_a_growing_log_comes_once_and_in_order(
 
 
 @given(cap=st.sampled_from([2, 3, 7]), lines=EQUAL_LINES)
-def test_offsets_skip_lines_where_nothing_tells(cap: int, lines: list[str]) -> None:
+def test_offsets_skip_lines_where_nothing_shows_them(cap: int, lines: list[str]) -> None:
     server = LogServer([*["same"] * (2 * cap), *lines, "end"], cap=cap)
 
     assert drain(LogPosition(), server) == server.lines

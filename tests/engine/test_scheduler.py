@@ -69,7 +69,7 @@ async def test_every_poll_is_jittered(u: float, second: float) -> None:
     assert world.times("ft-1")[1] == pytest.approx(second)
 
 
-async def test_a_crowd_that_starts_together_starts_slowly() -> None:
+async def test_many_waits_that_start_together_start_slowly() -> None:
     world = World(ends_at(0), latency=0.1)
 
     await asyncio.gather(*(world.wait(f"ft-{n}") for n in range(100)))
@@ -177,7 +177,7 @@ async def test_with_the_last_wait_goes_the_poll_in_flight() -> None:
     assert (stats.waits, stats.jobs, stats.queued, stats.in_flight) == (0, 0, 0, 0)
 
 
-async def test_a_wait_given_up_in_the_queue_is_never_asked_for() -> None:
+async def test_a_wait_given_up_in_the_queue_is_never_polled() -> None:
     world = World(ends_at(0), latency=1, width=1)
     first, second, third = (world.enter(f"ft-{n}") for n in range(3))
     await asyncio.sleep(0.5)
@@ -316,7 +316,7 @@ async def test_failures_back_off_and_never_poll_faster_than_health() -> None:
     assert gaps[3:] == pytest.approx([2 + 0.5 * at for at in times[3:-1]], abs=0.002)
 
 
-async def test_an_outage_is_tolerated_for_its_time_and_then_told() -> None:
+async def test_an_outage_is_tolerated_for_its_time_and_then_raised() -> None:
     world = World(lambda job_id, number, now: InternalServerError(status=502))
 
     with pytest.raises(OutageError) as caught:
@@ -415,28 +415,28 @@ async def test_a_broken_strategy_ends_the_wait_and_says_so(error: Exception) -> 
 # --- changes ----------------------------------------------------------------------------------------
 
 
-async def test_changes_are_told_once_and_the_newest_wins() -> None:
+async def test_changes_are_delivered_once_and_the_newest_wins() -> None:
     steps = [job("ft-1"), job("ft-1", usage=1), job("ft-1", usage=1), job("ft-1", usage=2)]
     world = World(answers(*steps))
-    told: list[int | None] = []
+    received: list[int | None] = []
 
     with world.entered("ft-1") as wait:
         async for snapshot in changes(wait):
-            told.append(snapshot.usage)
+            received.append(snapshot.usage)
             await asyncio.sleep(4 if snapshot.usage is None else 0)  # the look at usage=1 falls in here
 
-    assert told == [None, 1, 2, None]
+    assert received == [None, 1, 2, None]
 
 
 async def test_changes_raise_what_ends_the_wait() -> None:
     world = World(answers(None, *[AuthenticationError(status=401)] * 2))
-    told: list[str] = []
+    received: list[str] = []
 
     with world.entered("ft-1") as wait, pytest.raises(AuthenticationError):
         async for snapshot in changes(wait):
-            told.append(snapshot.raw_status)
+            received.append(snapshot.raw_status)
 
-    assert told == ["RUNNING"]
+    assert received == ["RUNNING"]
 
 
 # --- closing ----------------------------------------------------------------------------------------

@@ -35,16 +35,16 @@ async def test_a_wait_that_joins_knows_what_the_others_saw() -> None:
     await world.scheduler.close()
 
 
-async def test_a_wait_that_joins_long_after_a_poll_is_told_nothing_old() -> None:
+async def test_a_wait_that_joins_long_after_a_poll_gets_no_old_snapshot() -> None:
     world = World(lambda job_id, number, now: job(job_id, usage=number))
     first = world.enter("ft-1")
     await asyncio.sleep(80)
     before = len(world.asked)
 
     with world.entered("ft-1") as late:
-        told = await anext(changes(late))
+        received = await anext(changes(late))
 
-    assert told.usage == before
+    assert received.usage == before
     world.leave(first)
 
 
@@ -129,7 +129,7 @@ async def test_the_log_gives_a_sign_of_life_once_in_a_while(caplog: pytest.LogCa
     assert sum("still waiting" in record.message for record in caplog.records) == 4
 
 
-async def test_closing_tells_those_who_wait_and_those_who_come_why() -> None:
+async def test_closing_names_its_reason_to_current_and_later_waits() -> None:
     world = World(ends_at(1000))
     wait = world.enter("ft-1")
     await asyncio.sleep(1)

@@ -26,7 +26,7 @@ async def lasting(world: World, seconds: float, ids: list[str] = IDS) -> None:
 
 
 @pytest.mark.parametrize("status", [JobStatus.RUNNING, JobStatus.FAILED])
-async def test_a_page_that_comes_during_a_jobs_own_poll_tells_nothing_of_it(status: JobStatus) -> None:
+async def test_a_page_that_comes_during_a_jobs_own_poll_does_not_change_it(status: JobStatus) -> None:
     """Shown as ended it would have been asked for twice at once; as running, its wait had timed out."""
     shown = [job(job_id, status, usage=1) for job_id in IDS]
     world = World(
@@ -41,7 +41,7 @@ async def test_a_page_that_comes_during_a_jobs_own_poll_tells_nothing_of_it(stat
     world.leave(*others)
 
 
-async def test_a_page_tells_nothing_of_a_job_whose_own_answer_is_newer() -> None:
+async def test_a_page_is_ignored_for_a_job_whose_own_answer_is_newer() -> None:
     shown = [job(job_id, usage=1) for job_id in IDS]
     world = World(
         lambda job_id, number, now: job(job_id, usage=2),
@@ -92,7 +92,7 @@ async def test_a_row_of_an_ended_job_that_cannot_be_read_is_no_contradiction() -
 
 
 @pytest.mark.parametrize("u", [0.0, 0.5, 1.0])
-async def test_each_job_is_asked_for_by_itself_within_five_minutes(u: float) -> None:
+async def test_each_job_gets_its_own_get_within_five_minutes(u: float) -> None:
     world = World(running, poll=EVERY_2_S, u=u, listing=truthful(IDS, running))
 
     await lasting(world, OWN_GET_UNPROVEN + 1)

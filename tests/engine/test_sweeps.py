@@ -86,7 +86,7 @@ async def test_five_hundred_waits_cost_a_tenth_of_the_requests_they_did() -> Non
     assert max(ended[job_id] - ends[job_id] for job_id in ids) <= 2.5
 
 
-async def test_a_crowd_looks_at_pages_before_it_sends_a_single_get() -> None:
+async def test_many_waits_read_pages_before_single_gets() -> None:
     ids = [f"ft-{n}" for n in range(2000)]
     world = World(running, listing=truthful(ids, running), page_latency=0.02)
 
@@ -143,7 +143,7 @@ async def test_five_hundred_old_waits_send_forty_requests_a_minute() -> None:
     world.leave(*waits)
 
 
-async def test_jobs_scattered_over_a_long_list_are_asked_for_one_by_one() -> None:
+async def test_jobs_scattered_over_a_long_list_are_polled_by_single_gets() -> None:
     others = [f"other-{n}" for n in range(2000)]
     everything = [
         job_id
@@ -157,7 +157,7 @@ async def test_jobs_scattered_over_a_long_list_are_asked_for_one_by_one() -> Non
     assert len(world.pages) == 1  # to learn how long the list is
 
 
-async def test_only_the_pages_that_show_watched_jobs_are_asked_for_again() -> None:
+async def test_only_the_pages_that_show_watched_jobs_are_requested_again() -> None:
     others = [f"other-{n}" for n in range(900)]
     world = World(running, poll=EVERY_2_S, listing=truthful([*others[:100], *IDS, *others[100:]], running))
     await lasting(world, 100)  # the first pages do not pay, and single polls know no rank
@@ -490,7 +490,7 @@ async def test_a_refused_list_is_given_up_and_tried_again_rarely(
     [InternalServerError(status=500), APIConnectionError("reset"), APIResponseValidationError("HTML")],
     ids=lambda error: type(error).__name__,
 )
-async def test_a_failed_list_is_nobodys_failure(trouble: Exception) -> None:
+async def test_a_failed_list_fails_no_wait(trouble: Exception) -> None:
     world = World(ends_at(40), poll=EVERY_2_S, listing=lambda number, now: trouble)
     waits = [world.enter(job_id) for job_id in IDS]
 
@@ -512,7 +512,7 @@ async def test_a_throttled_list_closes_its_own_gate_only() -> None:
     assert len(world.asked) > 50 * 20
 
 
-async def test_a_slow_list_holds_nobody_up_for_long() -> None:
+async def test_a_slow_list_delays_no_wait_for_long() -> None:
     world = World(ends_at(3), poll=EVERY_2_S, listing=truthful(IDS, ends_at(3)), page_latency=3600)
     waits = [world.enter(job_id) for job_id in IDS]
 

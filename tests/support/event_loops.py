@@ -17,6 +17,16 @@ else:
     LOOPS["uvloop"] = uvloop.new_event_loop
 
 
+class EagerPolicy(asyncio.DefaultEventLoopPolicy):
+    """Its loops run the first step of a task at once, so that a task may be done when it is made."""
+
+    def new_event_loop(self) -> asyncio.AbstractEventLoop:
+        """A loop with `asyncio.eager_task_factory`."""
+        loop = super().new_event_loop()
+        loop.set_task_factory(vars(asyncio)["eager_task_factory"])
+        return loop
+
+
 async def turns(count: int = 20) -> None:
     """Let the loop turn; no time passes."""
     for _ in range(count):

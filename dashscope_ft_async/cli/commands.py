@@ -17,9 +17,9 @@ from dashscope_ft_async.cli.completion import completion
 from dashscope_ft_async.cli.create import create
 from dashscope_ft_async.cli.demo import demo
 from dashscope_ft_async.cli.doctor.command import doctor
+from dashscope_ft_async.cli.exit_codes import ExitCode
 from dashscope_ft_async.cli.jobs import cancel, delete, get, list_jobs
 from dashscope_ft_async.cli.logs import logs
-from dashscope_ft_async.cli.outcome import Exit
 from dashscope_ft_async.cli.report.command import report
 from dashscope_ft_async.cli.schema import schema
 from dashscope_ft_async.cli.simulate import simulate
@@ -43,21 +43,21 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except (KeyboardInterrupt, click.Abort):
-            ctx.exit(Exit.INTERRUPTED)
+            ctx.exit(ExitCode.INTERRUPTED)
         except BrokenPipeError:
             _drop_what_is_left()
-            ctx.exit(Exit.READER_GONE)
+            ctx.exit(ExitCode.READER_GONE)
         except OSError as error:
             _drop_what_is_left()
             with suppress(OSError):
                 click.echo(f"error: {error.strerror or error}", err=True)
-            ctx.exit(Exit.USAGE)
+            ctx.exit(ExitCode.USAGE)
         except (click.ClickException, click.exceptions.Exit):
             raise
         except Exception:  # noqa: BLE001 - 1, the interpreter's own code, would say that a job FAILED
             with suppress(OSError):
                 traceback.print_exc()
-            ctx.exit(Exit.BUG)
+            ctx.exit(ExitCode.BUG)
 
 
 def _drop_what_is_left() -> None:

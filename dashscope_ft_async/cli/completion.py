@@ -13,11 +13,11 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 from rich.console import Console
 
-from dashscope_ft_async.cli import view
-from dashscope_ft_async.cli.access import SILENT, Access
-from dashscope_ft_async.cli.board import printable
+from dashscope_ft_async import FineTuneClient
+from dashscope_ft_async.cli import terminal
 from dashscope_ft_async.cli.doctor.probe import resolved
-from dashscope_ft_async.client import FineTuneClient
+from dashscope_ft_async.cli.options import LOG_NOTHING, ServiceOptions
+from dashscope_ft_async.cli.tracker import printable
 
 _T = TypeVar("_T")
 
@@ -92,7 +92,7 @@ def _asked(
 ) -> Sequence[_T]:
     """What the service answers; nothing, and not a word, where it does not."""
     typed = {name: context.params.get(name) for name in ("base_url", "region", "workspace")}
-    options = Access(**typed, json=False, verbose=False)
+    options = ServiceOptions(**typed, json=False, verbose=False)
 
     async def ask() -> list[_T]:
         async with asyncio.timeout(PATIENCE), options.client() as client:
@@ -100,6 +100,6 @@ def _asked(
             await resolved(parts.hostname or "", parts.port or 443)  # or the client's look-up would keep us
             return await question(client)
 
-    with view.logs(Console(stderr=True), SILENT), suppress(Exception):
+    with terminal.logs(Console(stderr=True), LOG_NOTHING), suppress(Exception):
         return asyncio.run(ask())
     return ()

@@ -10,11 +10,11 @@ from typing import Any, cast
 import click
 from rich.console import Console
 
-from dashscope_ft_async.cli import view
-from dashscope_ft_async.cli.access import Access, access_options, ask, patience
+from dashscope_ft_async import FineTuneClient
+from dashscope_ft_async.cli import terminal
 from dashscope_ft_async.cli.jobs import ASKS, row_of
-from dashscope_ft_async.cli.lines import JsonLines
-from dashscope_ft_async.client import FineTuneClient
+from dashscope_ft_async.cli.options import ServiceOptions, ask, service_options, timeout_option
+from dashscope_ft_async.cli.output import JsonLines
 
 
 def _hyper_parameters(_: click.Context, __: click.Parameter, given: Sequence[str]) -> dict[str, Any] | None:
@@ -54,8 +54,8 @@ _SHAPE = """Write it as '{"data_source_type": "file_id", "file_id": "ID"}', or @
 
 
 @click.command(epilog=f"Exit codes: 0 the job was created; {ASKS}")
-@access_options
-@patience
+@service_options
+@timeout_option
 @click.option("--model", required=True, metavar="NAME", help="Model to tune.")
 @click.option(
     "--training-file",
@@ -121,7 +121,7 @@ def create(
     is one JSON object on one line, as of get. Where no good answer came, the error says whether the job
     may be there all the same: then look with list before you try again.
     """
-    options = Access(base_url, region, workspace, json, verbose)
+    options = ServiceOptions(base_url, region, workspace, json, verbose)
     if bool(training_file_ids) == bool(training_datasets):
         raise click.UsageError("give --training-file or --training-dataset: one, and not both.")
     if validation_file_ids and validation_datasets:
@@ -136,9 +136,9 @@ def create(
             **fields,
         )
         if options.as_json:
-            JsonLines().tell(row_of(job))
+            JsonLines().update(row_of(job))
         else:
-            Console().print(view.details(job))
+            Console().print(terminal.details(job))
 
     doubt = "The job may have been created all the same: look with list before you create it again."
     ask(options, timeout, question, doubt=doubt)

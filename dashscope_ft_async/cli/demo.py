@@ -17,14 +17,14 @@ import attrs
 import click
 from rich.console import Console
 
-from dashscope_ft_async.cli import view
-from dashscope_ft_async.cli.access import SILENT, run_to_exit
-from dashscope_ft_async.cli.board import Board, Row
+from dashscope_ft_async.cli import terminal
+from dashscope_ft_async.cli.exit_codes import ExitCode
 from dashscope_ft_async.cli.follow import follow
-from dashscope_ft_async.cli.lines import Json, write_event
 from dashscope_ft_async.cli.live.health import Health
-from dashscope_ft_async.cli.outcome import Exit
-from dashscope_ft_async.cli.show import shown
+from dashscope_ft_async.cli.options import LOG_NOTHING, run_async
+from dashscope_ft_async.cli.output import Json, write_event
+from dashscope_ft_async.cli.tracker import JobTracker, Row
+from dashscope_ft_async.cli.views import open_views
 from dashscope_ft_async.models import JobStatus
 from dashscope_ft_async.policy import PollPolicy, RetryPolicy
 from dashscope_ft_async.testing import Fault, SeenRequest, Simulator
@@ -115,7 +115,7 @@ class Report:
     failures: Counter[str]
     naive: int
     """Requests of a loop that asks once a second for each job until it sees the end."""
-    exit: Exit
+    exit: ExitCode
 
     def json(self) -> Json:
         """The facts of the last line of ``demo --json``."""
@@ -161,7 +161,10 @@ def failures_of(requests: Sequence[SeenRequest]) -> Counter[str]:
 async def play(console: Console, *, as_json: bool, speed: float) -> Report:
     """Run the demonstration, `speed` times as fast as written."""
     started = time.monotonic()
-    board, health = Board((part.job_id for part in CAST), started, whole=True), Health(time.monotonic)
+    tracker, health = (
+        JobTracker((part.job_id for part in CAST), started, is_whole_account=True),
+        Health(time.monotonic),
+    )
     async with (
         Simulator() as service,
         service.client(
@@ -180,9 +183,9 @@ async def play(console: Console, *, as_json: bool, speed: float) -> Report:
                 finetuned_output=f"{part.model}-{part.job_id}",
             )
         with _playing(service, speed):
-            async with shown(board, console, client, health, as_json=as_json) as views:
-                await follow(client, board, board.pending, views, timeout=_PATIENCE)
-        rows = list(board.rows.values())
+            async with open_views(tracker, console, client, health, as_json=as_json) as views:
+                await follow(client, tracker, tracker.pending, views, timeout=_PATIENCE)
+        rows = list(tracker.rows.values())
         as_written = all(row.status == part.end[1] for row, part in zip(rows, CAST, strict=True))
         return Report(
             rows=rows,
@@ -191,7 +194,7 @@ async def play(console: Console, *, as_json: bool, speed: float) -> Report:
             for_losses=sum(seen.path.endswith("/logs") for seen in service.requests),
             failures=failures_of(service.requests),
             naive=sum(ceil(part.end[0]) + 1 for part in CAST),
-            exit=Exit.SUCCEEDED if as_written else board.exit,
+            exit=ExitCode.SUCCEEDED if as_written else tracker.exit_code,
         )
 
 
@@ -226,7 +229,7 @@ def demo(as_json: bool, speed: float) -> None:
     if not as_json:
         click.echo(f"{INTRODUCTION}\n")
 
-    async def run() -> Exit:
+    async def run() -> ExitCode:
         report = await play(console, as_json=as_json, speed=speed)
         if as_json:
             write_event("summary", None, **report.json())
@@ -235,5 +238,5 @@ def demo(as_json: bool, speed: float) -> None:
         return report.exit
 
     # The faults are part of the play: they are counted at the end, not logged one by one.
-    with view.logs(console, SILENT):
-        raise SystemExit(run_to_exit(run, console))
+    with terminal.logs(console, LOG_NOTHING):
+        raise SystemExit(run_async(run, console))

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import Protocol
 
-from dashscope_ft_async.cli.board import Board, Row
-from dashscope_ft_async.client import FineTuneClient
+from dashscope_ft_async import FineTuneClient
+from dashscope_ft_async.cli.tracker import JobTracker, Row
 from dashscope_ft_async.errors import DashScopeFTError
 from dashscope_ft_async.models import FineTuneJob
 
@@ -17,45 +17,45 @@ from dashscope_ft_async.models import FineTuneJob
 class View(Protocol):
     """Something that shows what happens to the jobs."""
 
-    def tell(self, row: Row) -> None:
+    def update(self, row: Row) -> None:
         """Something is new about this job; with its `exit` set, its wait is over."""
         ...
 
 
 async def follow(
     client: FineTuneClient,
-    board: Board,
+    tracker: JobTracker,
     job_ids: Iterable[str],
     views: Sequence[View],
     *,
     timeout: float | None,
 ) -> None:
-    """Wait for the ends of `job_ids`, rows of `board`; a wait that goes wrong does not stop the others."""
+    """Wait for `job_ids`, which are rows of `tracker`. A wait that fails does not stop the others."""
 
     def tell(row: Row) -> None:
         for view in views:
-            view.tell(row)
+            view.update(row)
 
     def on_update(job: FineTuneJob) -> None:
         # The terminal snapshot is told once, as the end.
         if not job.is_terminal:
-            tell(board.seen(job, time.monotonic()))
+            tell(tracker.record_snapshot(job, time.monotonic()))
 
     ends = client.as_completed(job_ids, timeout=timeout, on_update=on_update)
     async with aclosing(ends):
         async for end in ends:
             try:
-                row = board.ended(await end, time.monotonic())
+                row = tracker.record_end(await end, time.monotonic())
             except DashScopeFTError as error:
-                if error.job_id not in board.rows:
+                if error.job_id not in tracker.rows:
                     raise
-                row = board.gave_up(error.job_id, error)
+                row = tracker.record_error(error.job_id, error)
             tell(row)
 
 
 async def follow_all(
     client: FineTuneClient,
-    board: Board,
+    tracker: JobTracker,
     views: Sequence[View],
     *,
     refresh: float,
@@ -71,16 +71,16 @@ async def follow_all(
         async with asyncio.TaskGroup() as crowd:
             while True:
                 try:
-                    new = [job_id for job_id in await active(client) if job_id not in board.rows]
+                    new = [job_id for job_id in await active(client) if job_id not in tracker.rows]
                 except DashScopeFTError as error:
                     if not looked:
                         raise
                     trouble(error)
                     new = []
                 looked = True
-                board.add(new, time.monotonic())
+                tracker.add(new, time.monotonic())
                 if new:
-                    crowd.create_task(follow(client, board, new, views, timeout=None))
+                    crowd.create_task(follow(client, tracker, new, views, timeout=None))
                 await asyncio.sleep(refresh)
     except ExceptionGroup as failed:
         raise failed.exceptions[0] from None  # the command ends with one

@@ -11,13 +11,13 @@ from typing import Any
 import click
 from rich.console import Console
 
-from dashscope_ft_async.cli import view
-from dashscope_ft_async.cli.access import Access, access_options, ask, patience, run_to_exit
-from dashscope_ft_async.cli.board import Board, Row, printable
-from dashscope_ft_async.cli.lines import JsonLines, write_event
-from dashscope_ft_async.cli.outcome import Exit, NoAnswerError, exit_of
-from dashscope_ft_async.cli.targets import one_job
-from dashscope_ft_async.client import FineTuneClient
+from dashscope_ft_async import FineTuneClient
+from dashscope_ft_async.cli import terminal
+from dashscope_ft_async.cli.exit_codes import ExitCode, NoAnswerError, exit_code_of
+from dashscope_ft_async.cli.job_ids import one_job
+from dashscope_ft_async.cli.options import ServiceOptions, ask, run_async, service_options, timeout_option
+from dashscope_ft_async.cli.output import JsonLines, write_event
+from dashscope_ft_async.cli.tracker import JobTracker, Row, printable
 from dashscope_ft_async.errors import DashScopeFTError
 from dashscope_ft_async.models import FineTuneJob, JobStatus
 
@@ -29,8 +29,8 @@ _DOUBT = "It may have been carried out all the same:"
 
 def row_of(job: FineTuneJob) -> Row:
     """What one snapshot says, as a row."""
-    ended = exit_of(job) if job.is_terminal else None
-    return Row(job_id=job.job_id, since=time.monotonic(), job=job, exit=ended)
+    ended = exit_code_of(job) if job.is_terminal else None
+    return Row(job_id=job.job_id, since=time.monotonic(), job=job, exit_code=ended)
 
 
 @click.command(
@@ -38,43 +38,45 @@ def row_of(job: FineTuneJob) -> Row:
     "6 unreachable, 130 interrupted. For a code by status: wait --timeout 0 ID."
 )
 @one_job
-@access_options
-@patience
-def get(job_id: str, timeout: float, **access: Any) -> None:
+@service_options
+@timeout_option
+def get(job_id: str, timeout: float, **service: Any) -> None:
     """Show one job as it is now.
 
     The key is read from DASHSCOPE_API_KEY or ~/.dashscope/api_key. Into a pipe, or with --json, the job
     is one JSON object on one line.
     """
-    options = Access(**access)
+    options = ServiceOptions(**service)
     console = Console(stderr=True)
-    board = Board([job_id], time.monotonic())
+    tracker = JobTracker([job_id], time.monotonic())
 
-    async def run() -> Exit:
+    async def run() -> ExitCode:
         async with options.client() as client:
-            row = await _read(client, board, job_id, timeout)
+            row = await _read(client, tracker, job_id, timeout)
         if row.error is not None:
-            view.complain(console, row.error)
+            terminal.print_error(console, row.error)
         if options.as_json:
-            JsonLines().tell(row)
+            JsonLines().update(row)
         elif row.job is not None:
-            Console().print(view.details(row.job))
-        return Exit.SUCCEEDED if row.error is None else exit_of(row.error)
+            Console().print(terminal.details(row.job))
+        return ExitCode.SUCCEEDED if row.error is None else exit_code_of(row.error)
 
-    with view.logs(console, options.log_level):
-        raise SystemExit(run_to_exit(run, console, as_json=options.as_json))
+    with terminal.logs(console, options.log_level):
+        raise SystemExit(run_async(run, console, as_json=options.as_json))
 
 
-async def _read(client: FineTuneClient, board: Board, job_id: str, timeout: float) -> Row:
+async def _read(client: FineTuneClient, tracker: JobTracker, job_id: str, timeout: float) -> Row:
     now = time.monotonic()
     try:
         async with asyncio.timeout(timeout):
             job = await client.get(job_id)
     except DashScopeFTError as error:  # first: some of these are a TimeoutError as well
-        return board.gave_up(job_id, error)
+        return tracker.record_error(job_id, error)
     except TimeoutError:
-        return board.gave_up(job_id, NoAnswerError(f"no answer within {timeout:g} s.", job_id=job_id))
-    return board.ended(job, now) if job.is_terminal else board.seen(job, now)
+        return tracker.record_error(
+            job_id, NoAnswerError(f"no answer within {timeout:g} s.", job_id=job_id)
+        )
+    return tracker.record_end(job, now) if job.is_terminal else tracker.record_snapshot(job, now)
 
 
 async def _listed(
@@ -90,8 +92,8 @@ async def _listed(
 
 
 @click.command("list", epilog=f"Exit codes: 0 the jobs were read, even if there are none; {ASKS}")
-@access_options
-@patience
+@service_options
+@timeout_option
 @click.option("--model", metavar="NAME", help="Only jobs that tune this model.")
 @click.option(
     "--status",
@@ -112,7 +114,7 @@ def list_jobs(
     page: int | None,
     page_size: int,
     timeout: float,
-    **access: Any,
+    **service: Any,
 ) -> None:
     """List the jobs of the account.
 
@@ -120,35 +122,35 @@ def list_jobs(
     is one JSON object on one line, as of get. The service knows no filter by status: --status chooses
     among the jobs it gave.
     """
-    options = Access(**access)
-    board = Board((), time.monotonic())
+    options = ServiceOptions(**service)
+    tracker = JobTracker((), time.monotonic())
 
     async def question(client: FineTuneClient) -> None:
         async for job in _listed(client, page, page_size, model):
             if statuses and job.status not in statuses:
                 continue
-            board.rows[job.job_id] = row = row_of(job)
+            tracker.rows[job.job_id] = row = row_of(job)
             if options.as_json:
-                JsonLines().tell(row)
-        if not options.as_json and board.rows:
-            Console().print(view.final_table(board))
+                JsonLines().update(row)
+        if not options.as_json and tracker.rows:
+            Console().print(terminal.final_table(tracker))
         if not options.as_json:
-            click.echo(board.tally() or "No jobs.", err=True)
+            click.echo(tracker.status_summary() or "No jobs.", err=True)
 
     ask(options, timeout, question)
 
 
 @click.command(epilog=f"Exit codes: 0 the cancel was accepted; {ASKS}")
 @one_job
-@access_options
-@patience
-def cancel(job_id: str, timeout: float, **access: Any) -> None:
+@service_options
+@timeout_option
+def cancel(job_id: str, timeout: float, **service: Any) -> None:
     """Ask the service to cancel a job.
 
     The key is read from DASHSCOPE_API_KEY or ~/.dashscope/api_key. That it was accepted does not end the
     job: it is CANCELING, and may yet end in any way. Wait for it to know.
     """
-    options = Access(**access)
+    options = ServiceOptions(**service)
 
     async def question(client: FineTuneClient) -> None:
         await client.cancel(job_id)
@@ -159,21 +161,21 @@ def cancel(job_id: str, timeout: float, **access: Any) -> None:
 
 @click.command(epilog=f"Exit codes: 0 the job was deleted, 1 answered with no, {ASKS}")
 @one_job
-@access_options
-@patience
+@service_options
+@timeout_option
 @click.option("-y", "--yes", is_flag=True, help="Do not ask first.")
-def delete(job_id: str, timeout: float, yes: bool, **access: Any) -> None:
+def delete(job_id: str, timeout: float, yes: bool, **service: Any) -> None:
     """Delete a job; one in training cannot be deleted.
 
     The key is read from DASHSCOPE_API_KEY or ~/.dashscope/api_key. It cannot be undone, so --yes is
     needed where nobody can be asked.
     """
-    options = Access(**access)
+    options = ServiceOptions(**service)
     if not yes:
         if options.as_json:
             raise click.UsageError("--yes is needed where stdout is no terminal, and with --json.")
         if not click.confirm(f"Delete {printable(job_id)}?", err=True):
-            raise SystemExit(Exit.FAILED)
+            raise SystemExit(ExitCode.FAILED)
 
     async def question(client: FineTuneClient) -> None:
         await client.delete(job_id)
@@ -182,7 +184,7 @@ def delete(job_id: str, timeout: float, yes: bool, **access: Any) -> None:
     ask(options, timeout, question, job_id, f"{_DOUBT} get tells whether the job is there.")
 
 
-def _done(options: Access, name: str, job_id: str, words: str) -> None:
+def _done(options: ServiceOptions, name: str, job_id: str, words: str) -> None:
     if options.as_json:
         write_event(name, job_id)
     else:

@@ -11,8 +11,8 @@ from typing import TextIO
 import click
 from rich.console import Console
 
-from dashscope_ft_async.cli.board import Row, brief, printable
-from dashscope_ft_async.cli.lines import Json, event_json, row_json, text_of
+from dashscope_ft_async.cli.output import Json, event_json, row_json, to_text
+from dashscope_ft_async.cli.tracker import Row, printable, short_error
 from dashscope_ft_async.errors import DashScopeFTError
 from dashscope_ft_async.hooks import Event, RequestFinished, Retrying, Throttled
 
@@ -24,7 +24,7 @@ class Record:
         self._file: TextIO | None = file
         self._console = console
 
-    def tell(self, row: Row) -> None:
+    def update(self, row: Row) -> None:
         """Write what is new about a job."""
         self._write(row_json(row, datetime.now(UTC)))
 
@@ -38,7 +38,7 @@ class Record:
         if self._file is None:
             return
         try:
-            print(text_of(line), file=self._file, flush=True)
+            print(to_text(line), file=self._file, flush=True)
         except OSError as error:
             self._file = None
             self._console.print(f"error: the record ends here: {error.strerror}", soft_wrap=True)
@@ -60,7 +60,7 @@ def event_line(event: Event, at: datetime) -> Json | None:
             )
         case Retrying():
             error = event.error
-            told = brief(error) if isinstance(error, DashScopeFTError) else type(error).__name__
+            told = short_error(error) if isinstance(error, DashScopeFTError) else type(error).__name__
             return event_json(
                 "retrying",
                 event.job_id,

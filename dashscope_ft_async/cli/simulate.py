@@ -10,10 +10,10 @@ from typing import NoReturn
 import click
 from rich.console import Console
 
-from dashscope_ft_async.cli.access import run_to_exit, seconds
-from dashscope_ft_async.cli.lines import write_event
-from dashscope_ft_async.cli.outcome import Exit
-from dashscope_ft_async.cli.show import terminals
+from dashscope_ft_async.cli.exit_codes import ExitCode
+from dashscope_ft_async.cli.options import check_finite, run_async
+from dashscope_ft_async.cli.output import write_event
+from dashscope_ft_async.cli.views import terminals
 from dashscope_ft_async.testing import Simulator
 from dashscope_ft_async.testing.simulator import USUAL_LIFE
 
@@ -47,7 +47,7 @@ _MEMORY = 60.0
 @click.option(
     "--job-seconds",
     type=click.FloatRange(min=0, min_open=True),
-    callback=seconds,
+    callback=check_finite,
     default=_USUAL_SECONDS,
     show_default=True,
     metavar="SECONDS",
@@ -56,7 +56,7 @@ _MEMORY = 60.0
 @click.option(
     "--latency",
     type=click.FloatRange(min=0),
-    callback=seconds,
+    callback=check_finite,
     default=0.0,
     metavar="SECONDS",
     help="Answer each request only after so long.",
@@ -64,7 +64,7 @@ _MEMORY = 60.0
 @click.option(
     "--rate-limit",
     type=click.FloatRange(min=0, min_open=True),
-    callback=seconds,
+    callback=check_finite,
     metavar="N",
     help="Answer what goes beyond N requests per second with a 429.",
 )
@@ -86,7 +86,7 @@ def simulate(
         port=port,
     )
 
-    async def run() -> Exit:
+    async def run() -> ExitCode:
         async with AsyncExitStack() as stack:
             try:
                 await stack.enter_async_context(service)
@@ -105,7 +105,7 @@ def simulate(
             click.echo("Ctrl-C ends it.", err=True)
             await forgetting(service)
 
-    raise SystemExit(run_to_exit(run, Console(stderr=True)))
+    raise SystemExit(run_async(run, Console(stderr=True)))
 
 
 async def forgetting(service: Simulator) -> NoReturn:

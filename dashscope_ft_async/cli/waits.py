@@ -12,16 +12,23 @@ import attrs
 import click
 from rich.console import Console
 
-from dashscope_ft_async.cli import view
-from dashscope_ft_async.cli.access import DAY, GET_PATIENCE, Access, access_options, run_to_exit, seconds
-from dashscope_ft_async.cli.board import Board
+from dashscope_ft_async import FineTuneClient
+from dashscope_ft_async.cli import terminal
+from dashscope_ft_async.cli.exit_codes import ExitCode, resume_command
 from dashscope_ft_async.cli.follow import View, follow, follow_all
+from dashscope_ft_async.cli.job_ids import JobSelection, many_jobs
 from dashscope_ft_async.cli.live.health import Health
-from dashscope_ft_async.cli.outcome import Exit, go_on_line
+from dashscope_ft_async.cli.options import (
+    REQUEST_TIMEOUT,
+    WAIT_TIMEOUT,
+    ServiceOptions,
+    check_finite,
+    run_async,
+    service_options,
+)
 from dashscope_ft_async.cli.record import Record, opened
-from dashscope_ft_async.cli.show import shown
-from dashscope_ft_async.cli.targets import Targets, many_jobs
-from dashscope_ft_async.client import FineTuneClient
+from dashscope_ft_async.cli.tracker import JobTracker
+from dashscope_ft_async.cli.views import open_views
 from dashscope_ft_async.errors import DashScopeFTError
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -41,14 +48,14 @@ class Following:
     """A command that follows jobs, around the way in which it does."""
 
     command: str
-    targets: Targets
-    options: Access
+    targets: JobSelection
+    options: ServiceOptions
     record: TextIO | None
     console: Console = attrs.field(init=False, factory=partial(Console, stderr=True))
 
     def run(
         self,
-        how: Callable[[FineTuneClient, Board, Sequence[View]], Awaitable[Exit]],
+        how: Callable[[FineTuneClient, JobTracker, Sequence[View]], Awaitable[ExitCode]],
         again: Iterable[str],
         *,
         endless: bool = False,
@@ -58,33 +65,33 @@ class Following:
         After Ctrl-C it is to go on with the options `again`, for the jobs that had not ended or, where
         it is `endless`, as it began.
         """
-        board, health = Board(whole=self.targets.ids is None), Health(time.monotonic)
+        tracker, health = JobTracker(is_whole_account=self.targets.ids is None), Health(time.monotonic)
         recorder = [] if self.record is None else [Record(self.record, self.console)]
 
-        async def follow_them() -> Exit:
+        async def follow_them() -> ExitCode:
             async with (
                 self.options.client([*recorder, health]) as client,
-                shown(board, self.console, client, health, as_json=self.options.as_json) as views,
+                open_views(tracker, self.console, client, health, as_json=self.options.as_json) as views,
             ):
-                return await how(client, board, [*views, *recorder])
+                return await how(client, tracker, [*views, *recorder])
 
-        with view.logs(self.console, self.options.log_level):
-            code = run_to_exit(follow_them, self.console, as_json=self.options.as_json)
-        if board.rows and not self.options.as_json:
-            Console().print(view.final_table(board))
-        as_begun = endless or not board.rows
-        left = (self.targets.ids or []) if as_begun else board.pending
-        if code is Exit.INTERRUPTED and (left or as_begun):
+        with terminal.logs(self.console, self.options.log_level):
+            code = run_async(follow_them, self.console, as_json=self.options.as_json)
+        if tracker.rows and not self.options.as_json:
+            Console().print(terminal.final_table(tracker))
+        as_begun = endless or not tracker.rows
+        left = (self.targets.ids or []) if as_begun else tracker.pending
+        if code is ExitCode.INTERRUPTED and (left or as_begun):
             recorded = [] if self.record is None else ["--record", self.record.name]
             every = ["--all"] if as_begun and self.targets.ids is None else []
-            words = [*self.options.words(), *again, *recorded, *every]
+            words = [*self.options.to_arguments(), *again, *recorded, *every]
             click.echo(f"Interrupted; the jobs go on. To {self.command} on:", err=True)
-            click.echo(f"  {go_on_line(self.command, words, left)}", err=True)
+            click.echo(f"  {resume_command(self.command, words, left)}", err=True)
         raise SystemExit(code)
 
-    def complain(self, error: DashScopeFTError) -> None:
+    def print_error(self, error: DashScopeFTError) -> None:
         """Tell of an error that ends nothing."""
-        view.complain(self.console, error)
+        terminal.print_error(self.console, error)
 
 
 @click.command(
@@ -92,11 +99,11 @@ class Following:
     "6 unreachable, 130 interrupted. With several, the first in the order 1, 3, 2, 5, 6, 4."
 )
 @many_jobs
-@access_options
+@service_options
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0),
-    callback=seconds,
+    callback=check_finite,
     metavar="SECONDS",
     help="Give up after so many seconds, 86400 by default; 0 asks once.",
 )
@@ -108,7 +115,7 @@ def wait(
     timeout: float | None,
     no_timeout: bool,
     record: Path | None,
-    **access: Any,
+    **service: Any,
 ) -> None:
     """Wait until all jobs have ended.
 
@@ -121,17 +128,19 @@ def wait(
     """
     if no_timeout and timeout is not None:
         raise click.UsageError("--timeout and --no-timeout exclude each other.")
-    limit = None if no_timeout else DAY if timeout is None else timeout
-    following = Following("wait", Targets.of(job_ids, every), Access(**access), opened(record))
+    limit = None if no_timeout else WAIT_TIMEOUT if timeout is None else timeout
+    following = Following(
+        "wait", JobSelection.of(job_ids, every), ServiceOptions(**service), opened(record)
+    )
 
-    async def to_the_end(client: FineTuneClient, board: Board, views: Sequence[View]) -> Exit:
+    async def to_the_end(client: FineTuneClient, tracker: JobTracker, views: Sequence[View]) -> ExitCode:
         began = time.monotonic()
-        board.add(await following.targets.find(client, limit or GET_PATIENCE), began)
-        if not board.rows:
+        tracker.add(await following.targets.find(client, limit or REQUEST_TIMEOUT), began)
+        if not tracker.rows:
             click.echo("No jobs to wait for.", err=True)
         left = None if limit is None else max(0.0, limit - (time.monotonic() - began))
-        await follow(client, board, board.pending, views, timeout=left)
-        return board.exit
+        await follow(client, tracker, tracker.pending, views, timeout=left)
+        return tracker.exit_code
 
     again = ["--no-timeout"] if no_timeout else [] if timeout is None else ["--timeout", f"{timeout:.15g}"]
     following.run(to_the_end, again)
@@ -142,30 +151,32 @@ def wait(
     "130 interrupted, which is how watch --all ends."
 )
 @many_jobs
-@access_options
+@service_options
 @click.option(
     "--refresh",
     type=click.FloatRange(min=0, min_open=True),
-    callback=seconds,
+    callback=check_finite,
     default=60.0,
     show_default=True,
     metavar="SECONDS",
     help="With --all: look for new jobs so often.",
 )
 @_record_option
-def watch(job_ids: Sequence[str], every: bool, refresh: float, record: Path | None, **access: Any) -> None:
+def watch(job_ids: Sequence[str], every: bool, refresh: float, record: Path | None, **service: Any) -> None:
     """Show jobs as they change, until all have ended.
 
     As wait, but it never gives up, and how the jobs end does not matter to its exit code. With --all it
     also takes in the jobs that come later, and goes on until Ctrl-C.
     """
-    following = Following("watch", Targets.of(job_ids, every), Access(**access), opened(record))
+    following = Following(
+        "watch", JobSelection.of(job_ids, every), ServiceOptions(**service), opened(record)
+    )
 
-    async def on_and_on(client: FineTuneClient, board: Board, views: Sequence[View]) -> Exit:
+    async def on_and_on(client: FineTuneClient, tracker: JobTracker, views: Sequence[View]) -> ExitCode:
         if every:
-            await follow_all(client, board, views, refresh=refresh, trouble=following.complain)
-        board.add(await following.targets.find(client), time.monotonic())
-        await follow(client, board, board.pending, views, timeout=None)
-        return board.trouble
+            await follow_all(client, tracker, views, refresh=refresh, trouble=following.print_error)
+        tracker.add(await following.targets.find(client), time.monotonic())
+        await follow(client, tracker, tracker.pending, views, timeout=None)
+        return tracker.error_exit_code
 
     following.run(on_and_on, ["--refresh", f"{refresh:.15g}"] if every else [], endless=every)

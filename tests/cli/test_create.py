@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from dashscope_ft_async import FineTuneClient
-from dashscope_ft_async.cli import access
-from dashscope_ft_async.cli.show import Terminals
+from dashscope_ft_async.cli import options
+from dashscope_ft_async.cli.views import Terminals
 from dashscope_ft_async.testing import Fault
 from tests.support.cli_service import Service, lines_of, run
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("quick_client")
 
 @pytest.fixture
 def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(access, "terminals", lambda: Terminals(stdout=True, stderr=True))
+    monkeypatch.setattr(options, "terminals", lambda: Terminals(stdout=True, stderr=True))
 
 
 def test_create_tells_the_job_as_get_does(server: Service) -> None:
@@ -109,7 +109,7 @@ def test_export_waits_for_the_model_and_names_it(server: Service, monkeypatch: p
     result = run(*asked)
     (line,) = lines_of(result.stdout)
     assert (result.exit_code, line["checkpoint"]["status"]) == (0, "SUCCEEDED")
-    monkeypatch.setattr(access, "terminals", lambda: Terminals(stdout=True, stderr=True))
+    monkeypatch.setattr(options, "terminals", lambda: Terminals(stdout=True, stderr=True))
     assert run(*asked).stdout == line["checkpoint"]["model_name"] + "\n"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from dashscope_ft_async.cli import access, commands, jobs
+from dashscope_ft_async.cli import commands, jobs, options
 from dashscope_ft_async.testing import Fault
 from tests.conftest import KEY
 from tests.support.cli_service import Service, lines_of, process_of, run
@@ -55,7 +55,7 @@ def test_a_fault_of_the_command_itself_is_no_failed_job(monkeypatch: pytest.Monk
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(jobs, "Board", broken)
+    monkeypatch.setattr(jobs, "JobTracker", broken)
     result = CliRunner().invoke(commands.dashscope_ft, ["get", "ft-1"])
     assert result.exit_code == 70
     assert "ZeroDivisionError" in result.stderr
@@ -136,7 +136,7 @@ def test_ctrl_c_at_a_question_is_an_interruption_and_no_an_answer(
     def interrupted(*_: object, **__: object) -> bool:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(access.Access, "as_json", False)
+    monkeypatch.setattr(options.ServiceOptions, "as_json", False)
     job_id = server.add_job(ENDED)
     assert run("delete", "--base-url", server.url, job_id, stdin="n\n").exit_code == 1
     assert run("delete", "--base-url", server.url, job_id, stdin="").exit_code == 130

@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 
 from dashscope_ft_async import FineTuneClient, RetryPolicy
-from dashscope_ft_async.cli import access
+from dashscope_ft_async.cli import options
 from dashscope_ft_async.cli.simulate import forgetting
 from dashscope_ft_async.testing import Simulator
 from tests.support.cli_service import lines_of, process_of, run, serving
@@ -57,7 +57,7 @@ def test_its_jobs_take_as_long_as_they_are_told() -> None:
 
 def test_it_throttles_and_tarries_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     once = partial(FineTuneClient, retry=RetryPolicy(attempts=1))
-    monkeypatch.setattr(access, "FineTuneClient", once)
+    monkeypatch.setattr(options, "FineTuneClient", once)
     with simulating("--rate-limit", "0.001", "--latency", "0.2") as url:
         asked = ["list", "--base-url", url]
         assert run(*asked, "--timeout", "0.1").exit_code == 4  # it comes later, and is not counted

@@ -13,9 +13,9 @@ import pytest
 from rich.console import Console
 
 from dashscope_ft_async import FineTuneClient, NotFoundError
-from dashscope_ft_async.cli.board import Board
 from dashscope_ft_async.cli.live.display import live
 from dashscope_ft_async.cli.live.health import Health
+from dashscope_ft_async.cli.tracker import JobTracker
 from dashscope_ft_async.testing import Fault, Simulator
 from tests.conftest import KEY
 from tests.support.terminal import Terminal
@@ -166,10 +166,10 @@ def screen_of(width: int, height: int) -> tuple[Console, io.StringIO]:
 @pytest.mark.looptime
 async def test_only_what_changes_is_drawn(client: FineTuneClient) -> None:
     console, out = screen_of(80, 24)
-    board = Board(["ft-a", "ft-b"], 0.0)
-    for job_id in board.rows:
-        board.gave_up(job_id, NotFoundError("no such job", status=404))
-    async with live(console, board, client, Health(lambda: 0.0)):
+    tracker = JobTracker(["ft-a", "ft-b"], 0.0)
+    for job_id in tracker.rows:
+        tracker.record_error(job_id, NotFoundError("no such job", status=404))
+    async with live(console, tracker, client, Health(lambda: 0.0)):
         await asyncio.sleep(100)
         assert out.getvalue().count("no such job") == 2
         console.width = 60
@@ -181,7 +181,7 @@ async def test_only_what_changes_is_drawn(client: FineTuneClient) -> None:
 @pytest.mark.looptime
 async def test_what_is_no_id_has_no_next_look_and_ends_nothing(client: FineTuneClient) -> None:
     console, out = screen_of(80, 24)
-    async with live(console, Board(["ft b", "ft-a"], 0.0), client, Health(lambda: 0.0)):
+    async with live(console, JobTracker(["ft b", "ft-a"], 0.0), client, Health(lambda: 0.0)):
         await asyncio.sleep(1)
     assert "ft b" in out.getvalue()
 
@@ -193,6 +193,6 @@ async def test_an_old_console_of_windows_gets_no_sequence_that_it_would_show(
     for legacy in (False, True):
         console, out = screen_of(80, 24)
         console.legacy_windows = legacy
-        async with live(console, Board(["ft-a"], 0.0), client, Health(lambda: 0.0)):
+        async with live(console, JobTracker(["ft-a"], 0.0), client, Health(lambda: 0.0)):
             await asyncio.sleep(1)
         assert ("\x1b[?2026h" in out.getvalue()) is not legacy

@@ -38,12 +38,12 @@ from dashscope_ft_async import (
     __version__,
     cli,
 )
-from dashscope_ft_async.cli import access, commands, show, waits
-from dashscope_ft_async.cli.board import Board, Row, printable
+from dashscope_ft_async.cli import commands, options, views, waits
+from dashscope_ft_async.cli.exit_codes import ExitCode, exit_code_of, most_serious, resume_command
 from dashscope_ft_async.cli.follow import follow
-from dashscope_ft_async.cli.lines import PlainLines, row_json
-from dashscope_ft_async.cli.outcome import Exit, exit_of, go_on_line, most_serious
-from dashscope_ft_async.cli.show import Shown, Terminals
+from dashscope_ft_async.cli.output import PlainLines, row_json
+from dashscope_ft_async.cli.tracker import JobTracker, Row, printable
+from dashscope_ft_async.cli.views import Terminals, ViewKinds
 from dashscope_ft_async.testing import Fault
 from tests.conftest import KEY
 from tests.support.cli_service import Json, Service, lines_of, process_of, run
@@ -89,13 +89,13 @@ def job_of(status: JobStatus = JobStatus.RUNNING, **fields: Any) -> FineTuneJob:
     ids=lambda value: value if isinstance(value, int) else type(value).__name__,
 )
 def test_each_outcome_has_its_exit_code(outcome: FineTuneJob | DashScopeFTError, code: int) -> None:
-    assert exit_of(outcome) == code
+    assert exit_code_of(outcome) == code
 
 
 def test_of_several_outcomes_the_most_serious_gives_the_exit_code() -> None:
     order = [1, 3, 2, 5, 6, 4, 0]
     for place, code in enumerate(order):
-        assert most_serious(Exit(each) for each in reversed(order[place:])) == code
+        assert most_serious(ExitCode(each) for each in reversed(order[place:])) == code
     assert most_serious([]) == 0
 
 
@@ -224,10 +224,10 @@ def test_a_pipe_gets_a_json_line_per_change_and_end(server: Service) -> None:
 
 
 def test_an_error_line_carries_the_facts_and_the_last_snapshot() -> None:
-    board = Board(["ft-1"], now=0.0)
-    board.seen(job_of(), 1.0)
+    tracker = JobTracker(["ft-1"], now=0.0)
+    tracker.record_snapshot(job_of(), 1.0)
     error = NotFoundError("no such job", status=404, code="NotFound", request_id="r-1", job_id="ft-1")
-    line = row_json(board.gave_up("ft-1", error), datetime(2026, 1, 5, tzinfo=UTC))
+    line = row_json(tracker.record_error("ft-1", error), datetime(2026, 1, 5, tzinfo=UTC))
     assert (line["event"], line["status"], line["exit_code"]) == ("error", "RUNNING", 5)
     assert line["time"] == "2026-01-05T00:00:00.000+00:00"
     message = line["error"].pop("message")
@@ -270,20 +270,22 @@ def test_verbose_logs_one_line_each_to_stderr(server: Service) -> None:
 @pytest.mark.parametrize(
     ("stdout", "stderr", "as_json", "shown"),
     [
-        (True, True, False, Shown(live=True, json=False, plain=False)),
-        (True, True, True, Shown(live=False, json=True, plain=False)),
-        (False, True, True, Shown(live=True, json=True, plain=False)),
-        (False, False, True, Shown(live=False, json=True, plain=False)),
-        (True, False, False, Shown(live=False, json=False, plain=True)),
-        (False, True, False, Shown(live=True, json=False, plain=True)),
+        (True, True, False, ViewKinds(live=True, json=False, plain=False)),
+        (True, True, True, ViewKinds(live=False, json=True, plain=False)),
+        (False, True, True, ViewKinds(live=True, json=True, plain=False)),
+        (False, False, True, ViewKinds(live=False, json=True, plain=False)),
+        (True, False, False, ViewKinds(live=False, json=False, plain=True)),
+        (False, True, False, ViewKinds(live=True, json=False, plain=True)),
     ],
 )
-def test_views_fit_where_the_output_goes(stdout: bool, stderr: bool, as_json: bool, shown: Shown) -> None:
+def test_views_fit_where_the_output_goes(
+    stdout: bool, stderr: bool, as_json: bool, shown: ViewKinds
+) -> None:
     assert Terminals(stdout, stderr).views(json=as_json) == shown
 
 
 def on_terminals(monkeypatch: pytest.MonkeyPatch, *, stdout: bool, stderr: bool) -> None:
-    for module in (access, show):
+    for module in (options, views):
         monkeypatch.setattr(module, "terminals", lambda: Terminals(stdout, stderr))
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     monkeypatch.setenv("TTY_INTERACTIVE", "1")
@@ -327,13 +329,13 @@ def test_plain_lines_of_a_crowd_cost_no_more_each_than_those_of_a_few(
         return row.job_id
 
     monkeypatch.setattr(Row, "name", property(name))
-    board = Board(f"ft-{number}" for number in range(500))
-    lines = PlainLines(board)
-    for row in list(board.rows.values()):
-        lines.tell(row)
+    tracker = JobTracker(f"ft-{number}" for number in range(500))
+    lines = PlainLines(tracker)
+    for row in list(tracker.rows.values()):
+        lines.update(row)
     assert reads <= 2 * 500
-    board.add(["ft-later-and-longer"], 0.0)
-    lines.tell(board.rows["ft-0"])
+    tracker.add(["ft-later-and-longer"], 0.0)
+    lines.update(tracker.rows["ft-0"])
     assert capsys.readouterr().out.splitlines()[-1].endswith(" s  ft-0                 not seen yet")
 
 
@@ -357,15 +359,15 @@ def test_terminals_are_what_the_streams_say(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(sys, "stderr", Screen())
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("CI", raising=False)
-    assert show.terminals() == Terminals(stdout=True, stderr=True)
+    assert views.terminals() == Terminals(stdout=True, stderr=True)
     monkeypatch.setenv("CI", "true")  # whose log would keep every frame of a table
-    assert show.terminals() == Terminals(stdout=True, stderr=False)
+    assert views.terminals() == Terminals(stdout=True, stderr=False)
     monkeypatch.delenv("CI")
     monkeypatch.setenv("TERM", "dumb")
-    assert show.terminals() == Terminals(stdout=True, stderr=False)
+    assert views.terminals() == Terminals(stdout=True, stderr=False)
     monkeypatch.setattr(sys, "stdout", io.StringIO())
     monkeypatch.setenv("FORCE_COLOR", "1")
-    assert not show.terminals().stdout
+    assert not views.terminals().stdout
 
 
 def test_text_from_elsewhere_is_one_line_without_control_characters() -> None:
@@ -376,7 +378,7 @@ def test_text_from_elsewhere_is_one_line_without_control_characters() -> None:
 
 
 def test_the_go_on_line_is_quoted_for_a_shell() -> None:
-    line = go_on_line("wait", ["--base-url", "https://e/api v1"], ["ft-1", "-x"])
+    line = resume_command("wait", ["--base-url", "https://e/api v1"], ["ft-1", "-x"])
     assert line == "dashscope-ft wait --base-url 'https://e/api v1' -- ft-1 -x"
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import attrs
 from rich.cells import cell_len, set_cell_size
 
-from dashscope_ft_async.cli.board import printable
 from dashscope_ft_async.cli.live import sparkline
+from dashscope_ft_async.cli.tracker import printable
 
 
 @attrs.frozen
-class Pen:
+class CellFormatter:
     """What can be written in an encoding; one that is not of Unicode gets ASCII for what we draw."""
 
     encoding: str = "utf-8"

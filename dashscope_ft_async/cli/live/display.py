@@ -10,13 +10,13 @@ from contextlib import asynccontextmanager, contextmanager
 from rich.console import Console, Group
 from rich.live import Live
 
-from dashscope_ft_async.cli.board import Board, Row
-from dashscope_ft_async.cli.live.cells import Pen
-from dashscope_ft_async.cli.live.facts import Facts
+from dashscope_ft_async import FineTuneClient
+from dashscope_ft_async.cli.live.cells import CellFormatter
 from dashscope_ft_async.cli.live.health import Health
 from dashscope_ft_async.cli.live.losses import Losses, follow_losses
 from dashscope_ft_async.cli.live.screen import rows_on, screen
-from dashscope_ft_async.client import FineTuneClient
+from dashscope_ft_async.cli.live.state import LiveState
+from dashscope_ft_async.cli.tracker import JobTracker, Row
 from dashscope_ft_async.errors import ConfigurationError
 
 _REFRESH = 0.25
@@ -41,11 +41,11 @@ def _at_once(console: Console) -> Generator[None, None, None]:
 
 @asynccontextmanager
 async def live(
-    console: Console, board: Board, client: FineTuneClient, health: Health
+    console: Console, tracker: JobTracker, client: FineTuneClient, health: Health
 ) -> AsyncGenerator[None, None]:
-    """Keep `board` on the terminal, with the losses of running jobs, which `client` reads."""
+    """Keep `tracker` on the terminal, with the losses of running jobs, which `client` reads."""
     losses: dict[str, Losses] = {}
-    pen = Pen(console.encoding)
+    cells = CellFormatter(console.encoding)
 
     def next_poll(job_id: str) -> float | None:
         try:
@@ -57,16 +57,16 @@ async def live(
         return console.height - 1  # the last command stays in sight
 
     def visible() -> list[Row]:
-        return rows_on(board, height())
+        return rows_on(tracker, height())
 
-    # Refreshed from the loop: rich's own thread would read the board while it changes.
+    # Refreshed from the loop: rich's own thread would read the tracker while it changes.
     with Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False) as display:
 
         async def refresh() -> None:
             before = None
             while True:
-                facts = Facts(board, health, losses, next_poll, time.monotonic())
-                lines = screen(facts, console.width, height(), pen)
+                facts = LiveState(tracker, health, losses, next_poll, time.monotonic())
+                lines = screen(facts, console.width, height(), cells)
                 # A terminal that breaks the lines of a view that was wider leaves some of them above.
                 # Wiping more than what was written would cost errors, which stand above it too.
                 if lines != before:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from enum import Enum
 from math import ceil
 
-from dashscope_ft_async.cli.board import brief, printable
+from dashscope_ft_async.cli.tracker import printable, short_error
 from dashscope_ft_async.errors import APIResponseValidationError, DashScopeFTError, RateLimitError
 from dashscope_ft_async.hooks import Event, RequestFinished, Retrying, Throttled
 
@@ -55,9 +55,9 @@ class Health:
                     self._good()
             case Retrying(error=APIResponseValidationError() as unreadable):
                 before, now = self._failing_before, self._failing_since
-                self._failed(before if now is None else now, brief(unreadable))
+                self._failed(before if now is None else now, short_error(unreadable))
             case Retrying(error=DashScopeFTError() as met) if not isinstance(met, RateLimitError):
-                self._reason = brief(met)
+                self._reason = short_error(met)
             case Throttled(seconds=seconds, pages=False):
                 self._closed_until = self._clock() + seconds
             case _:

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable, Container, Iterable
 from contextlib import aclosing
 
-from dashscope_ft_async.cli.board import Row
+from dashscope_ft_async import FineTuneClient
 from dashscope_ft_async.cli.live.sparkline import Curve
-from dashscope_ft_async.client import FineTuneClient
+from dashscope_ft_async.cli.tracker import Row
 from dashscope_ft_async.errors import DashScopeFTError
 from dashscope_ft_async.models import JobStatus, TrainingMetric
 
@@ -74,4 +74,4 @@ def _unread(rows: Iterable[Row], known: Container[str]) -> list[Row]:
 
 
 def _trains(row: Row) -> bool:
-    return row.exit is None and row.job is not None and row.job.status is JobStatus.RUNNING
+    return row.exit_code is None and row.job is not None and row.job.status is JobStatus.RUNNING

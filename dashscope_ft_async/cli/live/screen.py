@@ -6,13 +6,13 @@ from collections import Counter
 
 from rich.text import Text
 
-from dashscope_ft_async.cli.board import Board, Row
-from dashscope_ft_async.cli.live.cells import Pen
-from dashscope_ft_async.cli.live.facts import Facts
+from dashscope_ft_async.cli.live.cells import CellFormatter
 from dashscope_ft_async.cli.live.health import State
 from dashscope_ft_async.cli.live.panel import LEAST_LINES, LEAST_WIDTH, panel
+from dashscope_ft_async.cli.live.state import LiveState
 from dashscope_ft_async.cli.live.table import table
-from dashscope_ft_async.cli.view import colour_of
+from dashscope_ft_async.cli.terminal import colour_of
+from dashscope_ft_async.cli.tracker import JobTracker, Row
 from dashscope_ft_async.models import JobStatus
 
 _GIVEN_UP = "given up"
@@ -27,36 +27,37 @@ _ORDER = (
 _HEALTH = {State.OK: "green", State.THROTTLED: "yellow", State.OUTAGE: "red", State.UNKNOWN: "dim"}
 
 
-def rows_on(board: Board, height: int) -> list[Row]:
+def rows_on(tracker: JobTracker, height: int) -> list[Row]:
     """The rows that are shown on a screen of `height` lines."""
-    return board.shown(height - 3)  # the others are the summary, the heading and the connection
+    return tracker.select_rows(height - 3)  # the others are the summary, the heading and the connection
 
 
-def screen(facts: Facts, width: int, height: int, pen: Pen) -> list[Text]:
+def screen(facts: LiveState, width: int, height: int, cells: CellFormatter) -> list[Text]:
     """At most `height` lines of at most `width` cells.
 
     One job is a panel. Several are a summary by status, a table of as many as there is room for (see
-    `Board.shown`), and below it the connection. Where it is too low for all, the summary stays longest.
+    `JobTracker.select_rows`), and below it
+    the connection. Where it is too low for all, the summary stays longest.
     """
-    board = facts.board
-    connection = _connection(facts, width, pen)
-    if len(board.rows) == 1 and width >= LEAST_WIDTH and height >= LEAST_LINES:
-        (row,) = board.rows.values()
-        return [*panel(facts, row, width, height - 2, pen), Text(), connection]
-    rows = rows_on(board, height)
+    tracker = facts.tracker
+    connection = _connection(facts, width, cells)
+    if len(tracker.rows) == 1 and width >= LEAST_WIDTH and height >= LEAST_LINES:
+        (row,) = tracker.rows.values()
+        return [*panel(facts, row, width, height - 2, cells), Text(), connection]
+    rows = rows_on(tracker, height)
     # Air between the three, where there is enough for all of it.
     air = [Text()] if len(rows) + 5 <= height else []
-    lines = [_summary(board, len(rows), width, pen), *air]
+    lines = [_summary(tracker, len(rows), width, cells), *air]
     if rows:
-        lines += [*table(facts, rows, width, pen), *air]
+        lines += [*table(facts, rows, width, cells), *air]
     return [*lines, connection][:height]
 
 
-def _summary(board: Board, shown: int, width: int, pen: Pen) -> Text:
+def _summary(tracker: JobTracker, shown: int, width: int, cells: CellFormatter) -> Text:
     """How many jobs are in which status."""
-    count = Counter(_GIVEN_UP if row.error is not None else row.status for row in board.rows.values())
+    count = Counter(_GIVEN_UP if row.error is not None else row.status for row in tracker.rows.values())
     known = [status for status in _ORDER if status in count]
-    number = len(board.rows)
+    number = len(tracker.rows)
     told = [(f"{number} job{'' if number == 1 else 's'}", "bold")]
     told += [
         (f"{count[status]} {status}", "red" if status == _GIVEN_UP else colour_of(status))
@@ -64,19 +65,19 @@ def _summary(board: Board, shown: int, width: int, pen: Pen) -> Text:
     ]
     if shown < number:
         told.append((f"({shown} shown)", "dim"))
-    return _joined(told, "  ", width, pen)
+    return _joined(told, "  ", width, cells)
 
 
-def _connection(facts: Facts, width: int, pen: Pen) -> Text:
+def _connection(facts: LiveState, width: int, cells: CellFormatter) -> Text:
     health = facts.health
     told = [(f"connection {health.word}", _HEALTH[health.state])]
-    return _joined([*told, *((fact, "dim") for fact in health.facts)], pen.dot, width, pen)
+    return _joined([*told, *((fact, "dim") for fact in health.facts)], cells.dot, width, cells)
 
 
-def _joined(told: list[tuple[str, str]], between: str, width: int, pen: Pen) -> Text:
-    line = Text.assemble((between, "dim")).join(Text(pen.text(text), style) for text, style in told)
+def _joined(told: list[tuple[str, str]], between: str, width: int, cells: CellFormatter) -> Text:
+    line = Text.assemble((between, "dim")).join(Text(cells.text(text), style) for text, style in told)
     line.no_wrap = True
     if line.cell_len > width:
-        line.truncate(max(0, width - len(pen.mark)))
-        line.append(pen.mark[:width])
+        line.truncate(max(0, width - len(cells.mark)))
+        line.append(cells.mark[:width])
     return line

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.cells import cell_len
 from rich.text import Text
 
-from dashscope_ft_async.cli.board import Row
-from dashscope_ft_async.cli.live.cells import Pen
-from dashscope_ft_async.cli.live.facts import Facts
+from dashscope_ft_async.cli.live.cells import CellFormatter
 from dashscope_ft_async.cli.live.sparkline import bars
-from dashscope_ft_async.cli.view import status_style
+from dashscope_ft_async.cli.live.state import LiveState
+from dashscope_ft_async.cli.terminal import status_style
+from dashscope_ft_async.cli.tracker import Row
 
 _GAP = 2
 _COLUMNS = ("JOB", "NAME", "MODEL", "STATUS", "TIME", "TOKENS", "CKPT", "LOSS", "NEXT")
@@ -56,23 +56,25 @@ def widths(room: int, wanted: Mapping[str, int]) -> dict[str, int]:
     return given
 
 
-def table(facts: Facts, rows: Sequence[Row], room: int, pen: Pen) -> list[Text]:
+def table(facts: LiveState, rows: Sequence[Row], room: int, cells: CellFormatter) -> list[Text]:
     """A heading, and a line for each row, of at most `room` cells.
 
     What came of a job stands where its progress stood.
     """
     texts = [_texts(facts, row) for row in rows]
-    wanted = {name: max((cell_len(pen.text(text[name])) for text in texts), default=0) for name in _COLUMNS}
+    wanted = {
+        name: max((cell_len(cells.text(text[name])) for text in texts), default=0) for name in _COLUMNS
+    }
     wanted = {name: max(cells, len(name)) for name, cells in wanted.items() if cells}
     given = widths(room, wanted | {"LOSS": _ALL})
     columns = [name for name in _COLUMNS if name in given]
-    heading = [pen.cell(name, given[name], right=name in _RIGHT) for name in columns]
+    heading = [cells.cell(name, given[name], right=name in _RIGHT) for name in columns]
     lines = [Text("  ".join(heading), "dim", no_wrap=True)]
-    lines.extend(_line(facts, row, text, given, pen) for row, text in zip(rows, texts, strict=True))
+    lines.extend(_line(facts, row, text, given, cells) for row, text in zip(rows, texts, strict=True))
     return lines
 
 
-def _texts(facts: Facts, row: Row) -> dict[str, str]:
+def _texts(facts: LiveState, row: Row) -> dict[str, str]:
     return {
         "JOB": row.name,
         "NAME": row.job_name,
@@ -80,52 +82,54 @@ def _texts(facts: Facts, row: Row) -> dict[str, str]:
         "STATUS": row.status,
         "TIME": facts.time(row),
         "TOKENS": facts.tokens(row),
-        "CKPT": "" if row.exit is not None else row.checkpoints,
+        "CKPT": "" if row.exit_code is not None else row.checkpoints,
         "LOSS": "",
         "NEXT": facts.next(row),
     }
 
 
-def _line(facts: Facts, row: Row, text: Mapping[str, str], given: Mapping[str, int], pen: Pen) -> Text:
-    cells = [
-        Text(pen.cell(text[name], given[name], right=name in _RIGHT), _style(row, name))
+def _line(
+    facts: LiveState, row: Row, text: Mapping[str, str], given: Mapping[str, int], cells: CellFormatter
+) -> Text:
+    texts = [
+        Text(cells.cell(text[name], given[name], right=name in _RIGHT), _style(row, name))
         for name in _COLUMNS
         if name in given and name not in _PROGRESS
     ]
-    line = Text("  ").join([*cells, *_progress(facts, row, text, given, pen)])
+    line = Text("  ").join([*texts, *_progress(facts, row, text, given, cells)])
     line.no_wrap = True
     return line
 
 
 def _progress(
-    facts: Facts, row: Row, text: Mapping[str, str], given: Mapping[str, int], pen: Pen
+    facts: LiveState, row: Row, text: Mapping[str, str], given: Mapping[str, int], cells: CellFormatter
 ) -> Iterator[Text]:
     names = [name for name in _PROGRESS if name in given]
-    if row.exit is not None:
+    if row.exit_code is not None:
         if names:
-            yield Text(pen.fit(row.result, _span(given, names)), result_style(row))
+            yield Text(cells.fit(row.result, _span(given, names)), result_style(row))
         return
     place = facts.place(row)
     if place and names:  # then LOSS is one of them
         room = _span(given, [name for name in names if name != "NEXT"])
         in_line = f"{place} in line"
-        yield Text(pen.cell(in_line if len(in_line) <= room else place, room), "cyan")
+        yield Text(cells.cell(in_line if len(in_line) <= room else place, room), "cyan")
         names = [name for name in names if name == "NEXT"]
     for name in names:
         if name == "LOSS":
-            yield _loss(facts, row, given[name], pen)
+            yield _loss(facts, row, given[name], cells)
         else:
-            yield Text(pen.cell(text[name], given[name], right=True), _style(row, name))
+            yield Text(cells.cell(text[name], given[name], right=True), _style(row, name))
 
 
 def _span(given: Mapping[str, int], names: Sequence[str]) -> int:
     return sum(given[name] + _GAP for name in names) - _GAP
 
 
-def _loss(facts: Facts, row: Row, room: int, pen: Pen) -> Text:
+def _loss(facts: LiveState, row: Row, room: int, cells: CellFormatter) -> Text:
     value = facts.loss(row).rjust(6)
     left = room - len(value) - 1
-    (curve,) = bars(facts.points(row), left, levels=pen.levels)
+    (curve,) = bars(facts.points(row), left, levels=cells.levels)
     return Text.assemble((value, "bold"), " ", (curve.ljust(left), "blue"))
 
 
@@ -134,9 +138,9 @@ def _style(row: Row, name: str) -> str:
         return status_style(row)
     if name in ("NAME", "TIME", "NEXT"):
         return "dim"
-    return "dim" if row.exit is not None and not row.went_wrong and name != "JOB" else ""
+    return "dim" if row.exit_code is not None and not row.failed and name != "JOB" else ""
 
 
 def result_style(row: Row) -> str:
     """The colour of what came of it."""
-    return "red" if row.went_wrong else ""
+    return "red" if row.failed else ""

@@ -14,24 +14,23 @@ import attrs
 import click
 from rich.console import Console
 
-from dashscope_ft_async import REGIONS
-from dashscope_ft_async.cli import view
-from dashscope_ft_async.cli.lines import error_json, write_event
-from dashscope_ft_async.cli.outcome import Exit, NoAnswerError, exit_of
-from dashscope_ft_async.cli.show import terminals
-from dashscope_ft_async.client import FineTuneClient
+from dashscope_ft_async import REGIONS, FineTuneClient
+from dashscope_ft_async.cli import terminal
+from dashscope_ft_async.cli.exit_codes import ExitCode, NoAnswerError, exit_code_of
+from dashscope_ft_async.cli.output import error_json, write_event
+from dashscope_ft_async.cli.views import terminals
 from dashscope_ft_async.errors import DashScopeFTError
 from dashscope_ft_async.hooks import Hook
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-GET_PATIENCE = 60.0
-DAY = 86_400.0
-SILENT = logging.CRITICAL + 1
+REQUEST_TIMEOUT = 60.0
+WAIT_TIMEOUT = 86_400.0
+LOG_NOTHING = logging.CRITICAL + 1
 
 
 @attrs.frozen
-class Access:
+class ServiceOptions:
     """The options of a command that talks to the service."""
 
     base_url: str | None
@@ -46,7 +45,7 @@ class Access:
             base_url=self.base_url, region=self.region, workspace=self.workspace, hooks=hooks
         )
 
-    def words(self) -> list[str]:
+    def to_arguments(self) -> list[str]:
         """The options, to be given again."""
         named = {"--base-url": self.base_url, "--region": self.region, "--workspace": self.workspace}
         words = [word for name, value in named.items() if value is not None for word in (name, value)]
@@ -60,10 +59,10 @@ class Access:
     @property
     def log_level(self) -> int:
         """From which level on the log is shown: what ends a wait is told anyway, and once is enough."""
-        return logging.INFO if self.verbose else SILENT
+        return logging.INFO if self.verbose else LOG_NOTHING
 
 
-def seconds(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
+def check_finite(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
     """Refuse what is no finite number."""
     if value is not None and not isfinite(value):
         raise click.BadParameter("must be a finite number of seconds.")
@@ -74,8 +73,8 @@ def _regions(_: click.Context, __: click.Parameter, incomplete: str) -> list[str
     return [name for name in REGIONS if name.startswith(incomplete)]
 
 
-def access_options(command: _F) -> _F:
-    """The options of `Access`."""
+def service_options(command: _F) -> _F:
+    """The options of `ServiceOptions`."""
     for option in (
         click.option("-v", "--verbose", is_flag=True, help="Log changes and trouble to stderr."),
         click.option("--json", is_flag=True, help="JSON lines on stdout, also on a terminal."),
@@ -92,12 +91,12 @@ def access_options(command: _F) -> _F:
     return command
 
 
-def run_to_exit(
-    main: Callable[[], Coroutine[Any, Any, Exit]], console: Console, *, as_json: bool = False
-) -> Exit:
+def run_async(
+    main: Callable[[], Coroutine[Any, Any, ExitCode]], console: Console, *, as_json: bool = False
+) -> ExitCode:
     """The exit code of `main`, whichever way it ends. SIGTERM ends it as Ctrl-C does."""
 
-    async def ended_by_signals() -> Exit:
+    async def ended_by_signals() -> ExitCode:
         with suppress(NotImplementedError, RuntimeError, ValueError):  # not on Windows, nor in a thread
             asyncio.get_running_loop().add_signal_handler(
                 signal.SIGTERM, signal.raise_signal, signal.SIGINT
@@ -107,26 +106,28 @@ def run_to_exit(
     try:
         return asyncio.run(ended_by_signals())
     except KeyboardInterrupt:
-        return Exit.INTERRUPTED
+        return ExitCode.INTERRUPTED
     except DashScopeFTError as error:
         return failed(error, console, as_json=as_json)
 
 
-def failed(error: DashScopeFTError, console: Console, *, as_json: bool, job_id: str | None = None) -> Exit:
+def failed(
+    error: DashScopeFTError, console: Console, *, as_json: bool, job_id: str | None = None
+) -> ExitCode:
     """Tell of the error that ends a command, for people and for programs; its exit code."""
-    view.complain(console, error)
+    terminal.print_error(console, error)
     if as_json:
-        write_event("error", job_id, exit_code=int(exit_of(error)), error=error_json(error))
-    return exit_of(error)
+        write_event("error", job_id, exit_code=int(exit_code_of(error)), error=error_json(error))
+    return exit_code_of(error)
 
 
-def patience(command: _F) -> _F:
+def timeout_option(command: _F) -> _F:
     """The option of a command that asks and does not wait."""
     return click.option(
         "--timeout",
         type=click.FloatRange(min=0, min_open=True),
-        callback=seconds,
-        default=GET_PATIENCE,
+        callback=check_finite,
+        default=REQUEST_TIMEOUT,
         show_default=True,
         metavar="SECONDS",
         help="Give up after so many seconds, further tries included.",
@@ -134,19 +135,19 @@ def patience(command: _F) -> _F:
 
 
 def answered(
-    options: Access,
+    options: ServiceOptions,
     timeout: float | None,
     question: Callable[[FineTuneClient], Awaitable[object]],
     job_id: str | None = None,
     doubt: str = "",
-) -> Exit:
+) -> ExitCode:
     """Put `question` to the service; an error is told on both streams.
 
     `doubt` is what may have come of it where the command ends before the answer is there.
     """
     console = Console(stderr=True)
 
-    async def run() -> Exit:
+    async def run() -> ExitCode:
         try:
             async with options.client() as client:
                 limit = asyncio.timeout(timeout)
@@ -160,17 +161,17 @@ def answered(
                     raise NoAnswerError(said, job_id=job_id) from None
         except DashScopeFTError as error:
             return failed(error, console, as_json=options.as_json, job_id=job_id)
-        return Exit.SUCCEEDED
+        return ExitCode.SUCCEEDED
 
-    with view.logs(console, options.log_level):
-        code = run_to_exit(run, console)
-    if code is Exit.INTERRUPTED and doubt:
+    with terminal.logs(console, options.log_level):
+        code = run_async(run, console)
+    if code is ExitCode.INTERRUPTED and doubt:
         click.echo(f"Interrupted. {doubt}", err=True)
     return code
 
 
 def ask(
-    options: Access,
+    options: ServiceOptions,
     timeout: float,
     question: Callable[[FineTuneClient], Awaitable[object]],
     job_id: str | None = None,

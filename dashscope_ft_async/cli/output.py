@@ -12,25 +12,15 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-import attrs
 import click
 
-from dashscope_ft_async.cli.board import Board, Row, printable
+from dashscope_ft_async.cli.tracker import JobTracker, Row, printable
 from dashscope_ft_async.errors import APIError, APIResponseValidationError, APIStatusError, DashScopeFTError
-from dashscope_ft_async.models import FineTuneJob
 
 Json = dict[str, Any]
 SCHEMA = 1
 """Version of the lines: another number where a name goes away or means something else."""
 _ANSWERED = (APIStatusError, APIResponseValidationError)
-
-
-def job_json(job: FineTuneJob) -> Json:
-    """Every field of a snapshot, under its own name; times as ISO 8601 text."""
-    return {
-        name: value.isoformat() if isinstance(value, datetime) else value
-        for name, value in attrs.asdict(job, recurse=False).items()
-    }
 
 
 def error_json(error: DashScopeFTError) -> Json:
@@ -46,14 +36,14 @@ def error_json(error: DashScopeFTError) -> Json:
 
 def row_json(row: Row, at: datetime) -> Json:
     """The line that tells what is new about one job."""
-    name = "update" if row.exit is None else "ended" if row.error is None else "error"
+    name = "update" if row.exit_code is None else "ended" if row.error is None else "error"
     line = event_json(
         name,
         row.job_id,
         at,
         status=None if row.job is None else row.job.status.value,
-        exit_code=None if row.exit is None else int(row.exit),
-        job=None if row.job is None else job_json(row.job),
+        exit_code=None if row.exit_code is None else int(row.exit_code),
+        job=None if row.job is None else row.job.to_dict(),
     )
     if row.error is not None:
         line["error"] = error_json(row.error)
@@ -66,7 +56,7 @@ def event_json(name: str, job_id: str | None, at: datetime, /, **facts: object) 
     return {"schema": SCHEMA, "event": name, "time": time, "job_id": job_id, **facts}
 
 
-def text_of(line: Json) -> str:
+def to_text(line: Json) -> str:
     """As JSON, in ASCII: it survives every locale."""
     return json.dumps(line, default=str)
 
@@ -77,13 +67,13 @@ def write_event(name: str, job_id: str | None, /, **facts: object) -> None:
 
 
 def _write(line: Json) -> None:
-    click.echo(text_of(line))  # which flushes: whoever reads a pipe wants it now
+    click.echo(to_text(line))  # which flushes: whoever reads a pipe wants it now
 
 
 class JsonLines:
     """A view: one JSON object per line."""
 
-    def tell(self, row: Row) -> None:
+    def update(self, row: Row) -> None:
         """Write what is new."""
         _write(row_json(row, datetime.now(UTC)))
 
@@ -91,20 +81,20 @@ class JsonLines:
 class PlainLines:
     """A view: one line of text per change."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, tracker: JobTracker) -> None:
         self._started = time.monotonic()
-        self._board = board
+        self._board = tracker
         self._measured = self._width = 0
 
-    def tell(self, row: Row) -> None:
+    def update(self, row: Row) -> None:
         """Write what is new."""
         after = time.monotonic() - self._started
         width = self._longest_name()
-        done = f"{row.checkpoints} checkpoints" if row.checkpoints and row.exit is None else row.result
+        done = f"{row.checkpoints} checkpoints" if row.checkpoints and row.exit_code is None else row.result
         click.echo(f"{after:6.1f} s  {row.name:{width}}  {row.status:9}  {done}".rstrip())
 
     def _longest_name(self) -> int:
-        """Its length, on a board that only grows: each name is measured once."""
+        """Its length, on a tracker that only grows: each name is measured once."""
         rows = self._board.rows
         new = islice(reversed(rows.values()), len(rows) - self._measured)
         self._width = max([self._width, *(len(row.name) for row in new)])

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import attrs
 
-from dashscope_ft_async.cli.outcome import Exit, exit_of, most_serious
+from dashscope_ft_async.cli.exit_codes import ExitCode, exit_code_of, most_serious
 from dashscope_ft_async.errors import APIStatusError, DashScopeFTError
 from dashscope_ft_async.models import FineTuneJob, JobStatus
 
@@ -33,10 +33,10 @@ class Row:
     """When the present status was first seen, on the caller's clock."""
     job: FineTuneJob | None = None
     error: DashScopeFTError | None = None
-    exit: Exit | None = None
+    exit_code: ExitCode | None = None
     """The job's own exit code, once its wait is over."""
-    rank_of_end: int = 0
-    """How many waits of the board were over with this one."""
+    end_rank: int = 0
+    """How many waits of the tracker were over with this one."""
 
     @property
     def name(self) -> str:
@@ -60,12 +60,12 @@ class Row:
     @property
     def queued(self) -> bool:
         """Whether the job waits for its turn to train."""
-        return self.exit is None and self.job is not None and self.job.status in _QUEUED
+        return self.exit_code is None and self.job is not None and self.job.status in _QUEUED
 
     @property
-    def went_wrong(self) -> bool:
+    def failed(self) -> bool:
         """Whether somebody should look into it: the job or the wait for it failed."""
-        return self.error is not None or self.exit is Exit.FAILED
+        return self.error is not None or self.exit_code is ExitCode.FAILED
 
     @property
     def model(self) -> str:
@@ -85,27 +85,29 @@ class Row:
     def result(self) -> str:
         """What came of it, in a few words; empty before the end."""
         if self.error is not None:
-            return brief(self.error)
-        if self.job is None or self.exit is None:
+            return short_error(self.error)
+        if self.job is None or self.exit_code is None:
             return ""
         if self.job.succeeded:
             return printable(self.job.finetuned_output or "")
         return printable(": ".join(part for part in (self.job.code, self.job.message) if part))
 
 
-def brief(error: DashScopeFTError) -> str:
+def short_error(error: DashScopeFTError) -> str:
     """An error in a few words; the whole of it is its `str()`."""
     code = error.code if isinstance(error, APIStatusError) else None
     said = str(error.args[0]) if error.args else ""
     return printable(": ".join(part for part in (code or type(error).__name__, said) if part))
 
 
-class Board:
+class JobTracker:
     """A row for each job, in the order in which they were given."""
 
-    def __init__(self, job_ids: Iterable[str] = (), now: float = 0.0, *, whole: bool = False) -> None:
+    def __init__(
+        self, job_ids: Iterable[str] = (), now: float = 0.0, *, is_whole_account: bool = False
+    ) -> None:
         self.rows: dict[str, Row] = {}
-        self.whole = whole
+        self.is_whole_account = is_whole_account
         """Whether every active job of the account is on it."""
         self._ends = 0
         self.add(job_ids, now)
@@ -115,7 +117,7 @@ class Board:
         for job_id in job_ids:
             self.rows.setdefault(job_id, Row(job_id=job_id, since=now))
 
-    def seen(self, job: FineTuneJob, now: float) -> Row:
+    def record_snapshot(self, job: FineTuneJob, now: float) -> Row:
         """Note a snapshot."""
         row = self.rows[job.job_id]
         if row.job is None or row.job.raw_status != job.raw_status:
@@ -123,54 +125,54 @@ class Board:
         row.job = job
         return row
 
-    def ended(self, job: FineTuneJob, now: float) -> Row:
+    def record_end(self, job: FineTuneJob, now: float) -> Row:
         """Note a terminal snapshot."""
-        row = self.seen(job, now)
-        row.exit = exit_of(job)
+        row = self.record_snapshot(job, now)
+        row.exit_code = exit_code_of(job)
         return self._over(row)
 
-    def gave_up(self, job_id: str, error: DashScopeFTError) -> Row:
+    def record_error(self, job_id: str, error: DashScopeFTError) -> Row:
         """Note the error that a wait ended with."""
         row = self.rows[job_id]
-        row.error, row.exit = error, exit_of(error)
+        row.error, row.exit_code = error, exit_code_of(error)
         return self._over(row)
 
     def _over(self, row: Row) -> Row:
         self._ends += 1
-        row.rank_of_end = self._ends
+        row.end_rank = self._ends
         return row
 
     @property
     def pending(self) -> list[str]:
         """Ids of the jobs whose waits are not over."""
-        return [row.job_id for row in self.rows.values() if row.exit is None]
+        return [row.job_id for row in self.rows.values() if row.exit_code is None]
 
     @property
-    def exit(self) -> Exit:
+    def exit_code(self) -> ExitCode:
         """The exit code for all waits that are over."""
-        return most_serious(row.exit for row in self.rows.values() if row.exit is not None)
+        return most_serious(row.exit_code for row in self.rows.values() if row.exit_code is not None)
 
     @property
-    def trouble(self) -> Exit:
+    def error_exit_code(self) -> ExitCode:
         """The exit code for the waits that ended in an error, whatever became of the other jobs."""
-        return most_serious(exit_of(row.error) for row in self.rows.values() if row.error is not None)
+        return most_serious(exit_code_of(row.error) for row in self.rows.values() if row.error is not None)
 
-    def tally(self) -> str:
+    def status_summary(self) -> str:
         """How many jobs are in which status: ``3 RUNNING, 1 FAILED``."""
         count = Counter(row.status for row in self.rows.values())
         return ", ".join(f"{number} {status}" for status, number in count.most_common())
 
-    def places(self) -> dict[str, int]:
+    def queue_positions(self) -> dict[str, int]:
         """The place of each queued job in the line of its account, from 1; empty where that is not known.
 
         The service does not tell. An account trains one job at a time, so it is the order of creation.
         """
-        if not self.whole:
+        if not self.is_whole_account:
             return {}
         queued = sorted((row for row in self.rows.values() if row.queued), key=_created)
         return {row.job_id: place for place, row in enumerate(queued, 1)}
 
-    def shown(self, room: int) -> list[Row]:
+    def select_rows(self, room: int) -> list[Row]:
         """At most `room` rows: all in the order in which they were given, or the most interesting first.
 
         Those are what a person at the screen may have to act on: what went wrong, the newest first. But
@@ -182,8 +184,8 @@ class Board:
         if len(rows) <= room:
             return rows
         room = max(room, 0)
-        wrong = sorted((row for row in rows if row.went_wrong), key=_newest_end)
-        others = sorted((row for row in rows if not row.went_wrong), key=_interest)
+        wrong = sorted((row for row in rows if row.failed), key=_newest_end)
+        others = sorted((row for row in rows if not row.failed), key=_interest)
         most = max(room // 2, room - len(others))
         return (wrong[:most] + others)[:room]
 
@@ -194,11 +196,11 @@ def _created(row: Row) -> datetime:
 
 
 def _newest_end(row: Row) -> int:
-    return -row.rank_of_end
+    return -row.end_rank
 
 
 def _interest(row: Row) -> tuple[int, int, datetime]:
-    if row.exit is not None:
+    if row.exit_code is not None:
         return 3, _newest_end(row), _LAST
     if row.job is None:
         return 2, 0, _LAST

@@ -13,8 +13,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from dashscope_ft_async.cli.board import NOT_SEEN, Board, Row, printable
-from dashscope_ft_async.cli.lines import job_json
+from dashscope_ft_async.cli.tracker import NOT_SEEN, JobTracker, Row, printable
 from dashscope_ft_async.errors import DashScopeFTError
 from dashscope_ft_async.models import FineTuneJob, JobStatus
 
@@ -47,15 +46,15 @@ def elapsed(seconds: float) -> str:
     return f"{whole.days} d {minutes // 60:02}:{minutes % 60:02}" if whole.days else str(whole)
 
 
-def final_table(board: Board) -> Table:
+def final_table(tracker: JobTracker) -> Table:
     """The jobs as they were left."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    named = any(row.job_name for row in board.rows.values())
+    named = any(row.job_name for row in tracker.rows.values())
     for name in ("Job", *(["Name"] if named else []), "Model", "Status"):
         table.add_column(name, overflow="fold")
     table.add_column("Took", justify="right")
     table.add_column("Result", overflow="fold")
-    for row in board.rows.values():
+    for row in tracker.rows.values():
         duration = None if row.job is None else row.job.duration
         took = "" if duration is None else elapsed(duration.total_seconds())
         status = Text(row.status, status_style(row))
@@ -67,26 +66,26 @@ def final_table(board: Board) -> Table:
 def details(job: FineTuneJob) -> Table:
     """One job, a line for each field that is set."""
     table = Table.grid(Column(overflow="fold"), Column(overflow="fold"), padding=(0, 2))
-    for name, value in job_json(job).items():
-        if value not in (None, "", (), {}):
+    for name, value in job.to_dict().items():
+        if value not in (None, "", [], {}):
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
             table.add_row(Text(name, "bold"), Text(printable(text)))
     return table
 
 
-class Complaints:
+class ErrorLines:
     """A view: each wait that went wrong is one line on stderr."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
-    def tell(self, row: Row) -> None:
+    def update(self, row: Row) -> None:
         """Write the error, if there is one."""
         if row.error is not None:
-            complain(self._console, row.error)
+            print_error(self._console, row.error)
 
 
-def complain(console: Console, error: DashScopeFTError) -> None:
+def print_error(console: Console, error: DashScopeFTError) -> None:
     """One line; through the console, so that it lands above a live table and not in it."""
     line = Text.assemble(("error: ", "bold red"), printable(str(error)))
     console.print(line, soft_wrap=True)

@@ -18,7 +18,7 @@ from dashscope_ft_async.models import FineTuneJob, JobStatus
 from dashscope_ft_async.policy import is_transient
 
 
-class Exit(IntEnum):
+class ExitCode(IntEnum):
     """Exit codes of the command."""
 
     SUCCEEDED = 0
@@ -35,13 +35,13 @@ class Exit(IntEnum):
 
 # First what is final, then what the same command will meet again, last what it may mend.
 _MOST_SERIOUS_FIRST = (
-    Exit.FAILED,
-    Exit.CANCELED,
-    Exit.USAGE,
-    Exit.REFUSED,
-    Exit.UNREACHABLE,
-    Exit.TIMED_OUT,
-    Exit.SUCCEEDED,
+    ExitCode.FAILED,
+    ExitCode.CANCELED,
+    ExitCode.USAGE,
+    ExitCode.REFUSED,
+    ExitCode.UNREACHABLE,
+    ExitCode.TIMED_OUT,
+    ExitCode.SUCCEEDED,
 )
 
 
@@ -51,33 +51,33 @@ class NoAnswerError(DashScopeFTError):
     _advice = "Try again, or give it more time with --timeout."
 
 
-def exit_of(outcome: FineTuneJob | DashScopeFTError) -> Exit:
+def exit_code_of(outcome: FineTuneJob | DashScopeFTError) -> ExitCode:
     """The code for one job: its terminal snapshot, or the error its wait ended with."""
     match outcome:
         case FineTuneJob(status=JobStatus.SUCCEEDED):
-            return Exit.SUCCEEDED
+            return ExitCode.SUCCEEDED
         case FineTuneJob(status=JobStatus.CANCELED):
-            return Exit.CANCELED
+            return ExitCode.CANCELED
         case FineTuneJob():
-            return Exit.FAILED
+            return ExitCode.FAILED
         case ConfigurationError():
-            return Exit.USAGE
+            return ExitCode.USAGE
         case WaitTimeoutError() | NoAnswerError():
-            return Exit.TIMED_OUT
+            return ExitCode.TIMED_OUT
         case JobVanishedError() | CheckpointError():
-            return Exit.REFUSED
+            return ExitCode.REFUSED
         case APIStatusError() if not is_transient(outcome):
-            return Exit.REFUSED
+            return ExitCode.REFUSED
         case _:
-            return Exit.UNREACHABLE
+            return ExitCode.UNREACHABLE
 
 
-def most_serious(exits: Iterable[Exit]) -> Exit:
+def most_serious(exits: Iterable[ExitCode]) -> ExitCode:
     """The code for several jobs."""
-    return min(exits, key=_MOST_SERIOUS_FIRST.index, default=Exit.SUCCEEDED)
+    return min(exits, key=_MOST_SERIOUS_FIRST.index, default=ExitCode.SUCCEEDED)
 
 
-def go_on_line(command: str, options: Iterable[str], pending: Iterable[str]) -> str:
+def resume_command(command: str, options: Iterable[str], pending: Iterable[str]) -> str:
     """`command` again, quoted for a shell, for the jobs that had not ended."""
     ids = list(pending)
     # An id that looks like an option was given behind `--`, and must be again.

@@ -10,17 +10,17 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import attrs
 from rich.console import Console
 
-from dashscope_ft_async.cli.board import Board
+from dashscope_ft_async import FineTuneClient
 from dashscope_ft_async.cli.follow import View
-from dashscope_ft_async.cli.lines import JsonLines, PlainLines
 from dashscope_ft_async.cli.live.display import live
 from dashscope_ft_async.cli.live.health import Health
-from dashscope_ft_async.cli.view import Complaints
-from dashscope_ft_async.client import FineTuneClient
+from dashscope_ft_async.cli.output import JsonLines, PlainLines
+from dashscope_ft_async.cli.terminal import ErrorLines
+from dashscope_ft_async.cli.tracker import JobTracker
 
 
 @attrs.frozen
-class Shown:
+class ViewKinds:
     """Which views there are."""
 
     live: bool
@@ -35,11 +35,11 @@ class Terminals:
     stdout: bool
     stderr: bool
 
-    def views(self, *, json: bool) -> Shown:
+    def views(self, *, json: bool) -> ViewKinds:
         """`json` is whether stdout gets JSON lines."""
         # JSON and a live table on the same screen would overwrite each other.
         live = self.stderr and not (json and self.stdout)
-        return Shown(live, json, plain=not json and not (live and self.stdout))
+        return ViewKinds(live, json, plain=not json and not (live and self.stdout))
 
 
 def terminals() -> Terminals:
@@ -51,17 +51,17 @@ def terminals() -> Terminals:
 
 
 @asynccontextmanager
-async def shown(
-    board: Board, console: Console, client: FineTuneClient, health: Health, *, as_json: bool
+async def open_views(
+    tracker: JobTracker, console: Console, client: FineTuneClient, health: Health, *, as_json: bool
 ) -> AsyncGenerator[list[View], None]:
-    """The views of `board` that fit where our output goes."""
+    """The views of `tracker` that fit where our output goes."""
     fitting = terminals().views(json=as_json)
-    views: list[View] = [Complaints(console)]
+    views: list[View] = [ErrorLines(console)]
     if fitting.json:
         views.append(JsonLines())
     if fitting.plain:
-        views.append(PlainLines(board))
+        views.append(PlainLines(tracker))
     async with AsyncExitStack() as stack:
         if fitting.live:
-            await stack.enter_async_context(live(console, board, client, health))
+            await stack.enter_async_context(live(console, tracker, client, health))
         yield views

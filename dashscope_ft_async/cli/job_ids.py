@@ -11,11 +11,11 @@ from typing import Any, Self, TypeVar, cast
 import attrs
 import click
 
+from dashscope_ft_async import FineTuneClient
 from dashscope_ft_async.cli.completion import job_ids
+from dashscope_ft_async.cli.exit_codes import NoAnswerError
 from dashscope_ft_async.cli.follow import active
-from dashscope_ft_async.cli.lines import SCHEMA
-from dashscope_ft_async.cli.outcome import NoAnswerError
-from dashscope_ft_async.client import FineTuneClient
+from dashscope_ft_async.cli.output import SCHEMA
 from dashscope_ft_async.models import looks_like_api_key
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -36,14 +36,14 @@ def one_job(command: _F) -> _F:
 
 
 def many_jobs(command: _F) -> _F:
-    """The arguments of a command about many jobs: ``job_ids`` and ``every``, for `Targets.of`."""
+    """The arguments of a command about many jobs: ``job_ids`` and ``every``, for `JobSelection.of`."""
     ids = click.argument("job_ids", metavar="[ID...]", nargs=-1, callback=no_key, shell_complete=job_ids)
     every = click.option("--all", "every", is_flag=True, help="Every active job of the account.")
     return every(ids(command))
 
 
 @attrs.frozen
-class Targets:
+class JobSelection:
     """The jobs that were asked for."""
 
     ids: Sequence[str] | None

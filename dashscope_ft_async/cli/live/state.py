@@ -7,25 +7,25 @@ from math import ceil
 
 import attrs
 
-from dashscope_ft_async.cli.board import Board, Row
 from dashscope_ft_async.cli.live.health import Health, State
 from dashscope_ft_async.cli.live.losses import Losses
-from dashscope_ft_async.cli.view import elapsed
+from dashscope_ft_async.cli.terminal import elapsed
+from dashscope_ft_async.cli.tracker import JobTracker, Row
 
 _MILLION = 10**6
 _MOST_TOKENS = 10**12
 _ORDINALS = {1: "st", 2: "nd", 3: "rd"}
 
 
-def _places(facts: Facts) -> Mapping[str, int]:
-    return facts.board.places()
+def _places(facts: LiveState) -> Mapping[str, int]:
+    return facts.tracker.queue_positions()
 
 
 @attrs.frozen
-class Facts:
+class LiveState:
     """All there is to tell, at one moment."""
 
-    board: Board
+    tracker: JobTracker
     health: Health
     losses: Mapping[str, Losses]
     next_poll: Callable[[str], float | None]
@@ -33,11 +33,11 @@ class Facts:
     now: float
     """On the clock of `Row.since`."""
     places: Mapping[str, int] = attrs.field(init=False, default=attrs.Factory(_places, takes_self=True))
-    """As `Board.places`."""
+    """As `JobTracker.places`."""
 
     def time(self, row: Row) -> str:
         """How long it has been in its status; of a job that has ended, how long it took."""
-        if row.exit is None:
+        if row.exit_code is None:
             return elapsed(self.now - row.since)
         duration = None if row.job is None else row.job.duration
         return "" if duration is None else elapsed(duration.total_seconds())
@@ -67,7 +67,7 @@ class Facts:
 
     def next(self, row: Row) -> str:
         """When it is looked at again."""
-        seconds = None if row.exit is not None else self.next_poll(row.job_id)
+        seconds = None if row.exit_code is not None else self.next_poll(row.job_id)
         if seconds is None:
             return ""
         if seconds == 0:

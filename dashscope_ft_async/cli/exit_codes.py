@@ -1,9 +1,11 @@
-"""What an outcome means to a shell: pure."""
+"""The exit codes of the command, and the time limit that leads to one of them."""
 
 from __future__ import annotations
 
+import asyncio
 import shlex
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
 from enum import IntEnum
 
 from dashscope_ft_async.errors import (
@@ -33,7 +35,7 @@ class ExitCode(IntEnum):
     READER_GONE = 141
 
 
-# First what is final, then what the same command will meet again, last what it may mend.
+# Final outcomes first, then errors that repeating the command would meet again, then those it may not.
 _MOST_SERIOUS_FIRST = (
     ExitCode.FAILED,
     ExitCode.CANCELED,
@@ -46,13 +48,13 @@ _MOST_SERIOUS_FIRST = (
 
 
 class NoAnswerError(DashScopeFTError):
-    """The time that the command had was up before the service had answered."""
+    """The time limit of the command passed before the service had answered."""
 
     _advice = "Try again, or give it more time with --timeout."
 
 
 def exit_code_of(outcome: FineTuneJob | DashScopeFTError) -> ExitCode:
-    """The code for one job: its terminal snapshot, or the error its wait ended with."""
+    """Return the exit code for one terminal job, or for the error that ended its wait."""
     match outcome:
         case FineTuneJob(status=JobStatus.SUCCEEDED):
             return ExitCode.SUCCEEDED
@@ -72,14 +74,34 @@ def exit_code_of(outcome: FineTuneJob | DashScopeFTError) -> ExitCode:
             return ExitCode.UNREACHABLE
 
 
-def most_serious(exits: Iterable[ExitCode]) -> ExitCode:
-    """The code for several jobs."""
-    return min(exits, key=_MOST_SERIOUS_FIRST.index, default=ExitCode.SUCCEEDED)
+def most_serious(codes: Iterable[ExitCode]) -> ExitCode:
+    """Return the exit code for several outcomes."""
+    return min(codes, key=_MOST_SERIOUS_FIRST.index, default=ExitCode.SUCCEEDED)
 
 
-def resume_command(command: str, options: Iterable[str], pending: Iterable[str]) -> str:
-    """`command` again, quoted for a shell, for the jobs that had not ended."""
-    ids = list(pending)
-    # An id that looks like an option was given behind `--`, and must be again.
-    divider = ["--"] if any(job_id.startswith("-") for job_id in ids) else []
-    return shlex.join(["dashscope-ft", command, *options, *divider, *ids])
+@asynccontextmanager
+async def time_limit(
+    seconds: float | None, message: str, job_id: str | None = None
+) -> AsyncGenerator[None, None]:
+    """Cancel the body of the block after `seconds`; `None` is no limit.
+
+    Raises:
+        NoAnswerError: the body was cancelled; with `message` and `job_id`.
+    """
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            yield
+    except TimeoutError as error:
+        # Some errors of the library are TimeoutErrors too.
+        if isinstance(error, DashScopeFTError) or not limit.expired():
+            raise
+        raise NoAnswerError(message, job_id=job_id) from None
+
+
+def resume_command(command: str, arguments: Iterable[str], job_ids: Iterable[str]) -> str:
+    """Return `command` with its arguments, quoted for a shell."""
+    ids = list(job_ids)
+    # After `--`, an id that begins with a hyphen is not an option.
+    separator = ["--"] if any(job_id.startswith("-") for job_id in ids) else []
+    return shlex.join(["dashscope-ft", command, *arguments, *separator, *ids])

@@ -1,7 +1,7 @@
-"""Lines on stdout: JSON for programs, plain text for people whose output is no terminal.
+"""Lines on stdout: JSON for programs, and plain text for people if stderr is not a terminal.
 
-The JSON is a documented interface (docs/reference/cli.md): under one `SCHEMA` names are added, never
-changed.
+The JSON is a documented interface (docs/reference/cli.md). While `SCHEMA` stays the same, fields are
+added and never changed.
 """
 
 from __future__ import annotations
@@ -14,31 +14,34 @@ from typing import Any
 
 import click
 
-from dashscope_ft_async.cli.tracker import JobTracker, Row, printable
+from dashscope_ft_async.cli.messages import error_text
+from dashscope_ft_async.cli.tracker import JobTracker, Row
 from dashscope_ft_async.errors import APIError, APIResponseValidationError, APIStatusError, DashScopeFTError
 
 Json = dict[str, Any]
 SCHEMA = 1
-"""Version of the lines: another number where a name goes away or means something else."""
-_ANSWERED = (APIStatusError, APIResponseValidationError)
+"""Version of the lines. It changes if a field is removed or changes its meaning."""
+_TOO_DEEP = "(nested too deep to be written as JSON)"
 
 
 def error_json(error: DashScopeFTError) -> Json:
-    """The facts of an error; those it does not have are null."""
+    """Return the fields of an error; those that it does not have are null."""
     return {
         "type": type(error).__name__,
-        "message": printable(str(error)),
-        "http_status": error.status if isinstance(error, _ANSWERED) else None,
+        "message": error_text(error),
+        "http_status": error.status
+        if isinstance(error, APIStatusError | APIResponseValidationError)
+        else None,
         "code": error.code if isinstance(error, APIStatusError) else None,
         "request_id": error.request_id if isinstance(error, APIError) else None,
     }
 
 
 def row_json(row: Row, at: datetime) -> Json:
-    """The line that tells what is new about one job."""
-    name = "update" if row.exit_code is None else "ended" if row.error is None else "error"
+    """Return the line for a change of one job."""
+    event = "update" if row.exit_code is None else "ended" if row.error is None else "error"
     line = event_json(
-        name,
+        event,
         row.job_id,
         at,
         status=None if row.job is None else row.job.status.value,
@@ -50,52 +53,67 @@ def row_json(row: Row, at: datetime) -> Json:
     return line
 
 
-def event_json(name: str, job_id: str | None, at: datetime, /, **facts: object) -> Json:
-    """What every line has, and its own facts behind it."""
+def event_json(event: str, job_id: str | None, at: datetime, /, **fields: object) -> Json:
+    """Return a line with the fields that all lines have, followed by its own."""
     time = at.isoformat(timespec="milliseconds")
-    return {"schema": SCHEMA, "event": name, "time": time, "job_id": job_id, **facts}
+    return {"schema": SCHEMA, "event": event, "time": time, "job_id": job_id, **fields}
 
 
 def to_text(line: Json) -> str:
-    """As JSON, in ASCII: it survives every locale."""
-    return json.dumps(line, default=str)
+    """Return a line as JSON in ASCII, which every locale can print."""
+    try:
+        return json.dumps(line, default=str)
+    except RecursionError:
+        return json.dumps(_without_deep_values(line), default=str)
 
 
-def write_event(name: str, job_id: str | None, /, **facts: object) -> None:
-    """Write a line about something that is no snapshot of a job."""
-    _write(event_json(name, job_id, datetime.now(UTC), **facts))
+def _without_deep_values(value: object, levels: int = 100) -> object:
+    """Copy `value`, with a text in place of what is nested more than `levels` deep."""
+    if not isinstance(value, dict | list):
+        return value
+    if levels == 0:
+        return _TOO_DEEP
+    if isinstance(value, dict):
+        return {name: _without_deep_values(item, levels - 1) for name, item in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    return [_without_deep_values(item, levels - 1) for item in value]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+
+
+def write_event(event: str, job_id: str | None, /, **fields: object) -> None:
+    """Write a line that is not a snapshot of a job."""
+    _write(event_json(event, job_id, datetime.now(UTC), **fields))
 
 
 def _write(line: Json) -> None:
-    click.echo(to_text(line))  # which flushes: whoever reads a pipe wants it now
+    click.echo(to_text(line))  # flushes, so that the reader of a pipe gets it at once
 
 
 class JsonLines:
-    """A view: one JSON object per line."""
+    """A view that writes one JSON object per line."""
 
     def update(self, row: Row) -> None:
-        """Write what is new."""
+        """Write a change."""
         _write(row_json(row, datetime.now(UTC)))
 
 
 class PlainLines:
-    """A view: one line of text per change."""
+    """A view that writes one line of text per change."""
 
     def __init__(self, tracker: JobTracker) -> None:
         self._started = time.monotonic()
-        self._board = tracker
+        self._tracker = tracker
         self._measured = self._width = 0
 
     def update(self, row: Row) -> None:
-        """Write what is new."""
+        """Write a change."""
         after = time.monotonic() - self._started
         width = self._longest_name()
-        done = f"{row.checkpoints} checkpoints" if row.checkpoints and row.exit_code is None else row.result
-        click.echo(f"{after:6.1f} s  {row.name:{width}}  {row.status:9}  {done}".rstrip())
+        saved = row.checkpoints if row.exit_code is None else ""
+        details = f"{saved} checkpoints" if saved else row.result
+        click.echo(f"{after:6.1f} s  {row.name:{width}}  {row.status:9}  {details}".rstrip())
 
     def _longest_name(self) -> int:
-        """Its length, on a tracker that only grows: each name is measured once."""
-        rows = self._board.rows
+        """Return its length. A tracker only grows, so each name is measured once."""
+        rows = self._tracker.rows
         new = islice(reversed(rows.values()), len(rows) - self._measured)
         self._width = max([self._width, *(len(row.name) for row in new)])
         self._measured = len(rows)

@@ -1,4 +1,4 @@
-"""What is known of the jobs that are followed: pure state, told by `follow`, read by the views."""
+"""What the command knows about each job. `follow` records it, the views read it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 import attrs
 
 from dashscope_ft_async.cli.exit_codes import ExitCode, exit_code_of, most_serious
-from dashscope_ft_async.errors import APIStatusError, DashScopeFTError
+from dashscope_ft_async.cli.messages import printable, short_error
+from dashscope_ft_async.errors import DashScopeFTError
 from dashscope_ft_async.models import FineTuneJob, JobStatus
 
 NOT_SEEN = "not seen yet"
@@ -17,16 +18,9 @@ _QUEUED = (JobStatus.PENDING, JobStatus.QUEUING)
 _LAST = datetime.max.replace(tzinfo=UTC)
 
 
-def printable(text: str) -> str:
-    """`text` on one line and without control characters: it comes from elsewhere."""
-    if not text.isprintable():
-        text = "".join(char if char.isprintable() else " " for char in text)
-    return " ".join(text.split())
-
-
 @attrs.define(kw_only=True)
 class Row:
-    """One job, as far as it is known."""
+    """One job."""
 
     job_id: str
     since: float
@@ -36,22 +30,22 @@ class Row:
     exit_code: ExitCode | None = None
     """The job's own exit code, once its wait is over."""
     end_rank: int = 0
-    """How many waits of the tracker were over with this one."""
+    """How many waits of the tracker were over when this one was, itself included."""
 
     @property
     def name(self) -> str:
-        """The id to show; what was typed may be none."""
+        """The job id, without control characters: it may be anything that was typed."""
         return printable(self.job_id)
 
     @property
     def job_name(self) -> str:
-        """What the job is called, where that is not its id."""
+        """The name of the job; empty if it is the same as the id."""
         name = "" if self.job is None else printable(self.job.job_name or "")
         return "" if name == self.name else name
 
     @property
     def status(self) -> str:
-        """The status to show."""
+        """The status as text."""
         if self.job is None:
             return NOT_SEEN
         known = self.job.status is not JobStatus.UNRECOGNIZED
@@ -59,22 +53,22 @@ class Row:
 
     @property
     def queued(self) -> bool:
-        """Whether the job waits for its turn to train."""
+        """Whether the training has not begun yet."""
         return self.exit_code is None and self.job is not None and self.job.status in _QUEUED
 
     @property
     def failed(self) -> bool:
-        """Whether somebody should look into it: the job or the wait for it failed."""
+        """Whether the job FAILED, or the wait for it ended in an error."""
         return self.error is not None or self.exit_code is ExitCode.FAILED
 
     @property
     def model(self) -> str:
-        """The model to show."""
+        """The model that is trained."""
         return printable(self.job.model or "") if self.job is not None else ""
 
     @property
     def checkpoints(self) -> str:
-        """How many are done, of how many at most, where the service says it: ``2/10``."""
+        """The number of checkpoints saved and the largest number possible: ``2/10``."""
         done = None if self.job is None else self.job.output_cnt
         most = None if self.job is None else self.job.max_output_cnt
         if most is None:
@@ -83,7 +77,7 @@ class Row:
 
     @property
     def result(self) -> str:
-        """What came of it, in a few words; empty before the end."""
+        """The name of the resulting model, or the error; empty until the wait is over."""
         if self.error is not None:
             return short_error(self.error)
         if self.job is None or self.exit_code is None:
@@ -91,13 +85,6 @@ class Row:
         if self.job.succeeded:
             return printable(self.job.finetuned_output or "")
         return printable(": ".join(part for part in (self.job.code, self.job.message) if part))
-
-
-def short_error(error: DashScopeFTError) -> str:
-    """An error in a few words; the whole of it is its `str()`."""
-    code = error.code if isinstance(error, APIStatusError) else None
-    said = str(error.args[0]) if error.args else ""
-    return printable(": ".join(part for part in (code or type(error).__name__, said) if part))
 
 
 class JobTracker:
@@ -108,17 +95,17 @@ class JobTracker:
     ) -> None:
         self.rows: dict[str, Row] = {}
         self.is_whole_account = is_whole_account
-        """Whether every active job of the account is on it."""
+        """Whether it has every active job of the account."""
         self._ends = 0
         self.add(job_ids, now)
 
     def add(self, job_ids: Iterable[str], now: float) -> None:
-        """Rows for jobs that have none."""
+        """Add rows for the jobs that have none."""
         for job_id in job_ids:
             self.rows.setdefault(job_id, Row(job_id=job_id, since=now))
 
     def record_snapshot(self, job: FineTuneJob, now: float) -> Row:
-        """Note a snapshot."""
+        """Record a snapshot."""
         row = self.rows[job.job_id]
         if row.job is None or row.job.raw_status != job.raw_status:
             row.since = now
@@ -126,13 +113,13 @@ class JobTracker:
         return row
 
     def record_end(self, job: FineTuneJob, now: float) -> Row:
-        """Note a terminal snapshot."""
+        """Record a terminal snapshot."""
         row = self.record_snapshot(job, now)
         row.exit_code = exit_code_of(job)
         return self._over(row)
 
     def record_error(self, job_id: str, error: DashScopeFTError) -> Row:
-        """Note the error that a wait ended with."""
+        """Record the error that ended a wait."""
         row = self.rows[job_id]
         row.error, row.exit_code = error, exit_code_of(error)
         return self._over(row)
@@ -154,40 +141,40 @@ class JobTracker:
 
     @property
     def error_exit_code(self) -> ExitCode:
-        """The exit code for the waits that ended in an error, whatever became of the other jobs."""
+        """The exit code for the waits that ended in an error."""
         return most_serious(exit_code_of(row.error) for row in self.rows.values() if row.error is not None)
 
     def status_summary(self) -> str:
-        """How many jobs are in which status: ``3 RUNNING, 1 FAILED``."""
+        """Return the number of jobs by status: ``3 RUNNING, 1 FAILED``."""
         count = Counter(row.status for row in self.rows.values())
         return ", ".join(f"{number} {status}" for status, number in count.most_common())
 
     def queue_positions(self) -> dict[str, int]:
-        """The place of each queued job in the line of its account, from 1; empty where that is not known.
+        """Return the position of each queued job in the queue of its account, from 1.
 
-        The service does not tell. An account trains one job at a time, so it is the order of creation.
+        Empty unless it has the whole account. The service does not tell positions. An account trains one
+        job at a time, so the order of creation is taken.
         """
         if not self.is_whole_account:
             return {}
         queued = sorted((row for row in self.rows.values() if row.queued), key=_created)
-        return {row.job_id: place for place, row in enumerate(queued, 1)}
+        return {row.job_id: position for position, row in enumerate(queued, 1)}
 
-    def select_rows(self, room: int) -> list[Row]:
-        """At most `room` rows: all in the order in which they were given, or the most interesting first.
+    def select_rows(self, most: int) -> list[Row]:
+        """Return at most `most` rows: all in their order, or if there are more, the most important first.
 
-        Those are what a person at the screen may have to act on: what went wrong, the newest first. But
-        it takes no more than half of the room from what is under way, which comes next: jobs in training,
-        then those queued in the order of their turns, those not seen yet, and at last good ends, the
-        newest first.
+        Jobs that failed come first, the newest of them on top, but they take no more than half of the
+        lines as long as others need them. Then come running jobs, queued jobs in the order of the queue,
+        jobs not seen yet, and jobs that ended well, the newest first.
         """
         rows = list(self.rows.values())
-        if len(rows) <= room:
+        if len(rows) <= most:
             return rows
-        room = max(room, 0)
-        wrong = sorted((row for row in rows if row.failed), key=_newest_end)
-        others = sorted((row for row in rows if not row.failed), key=_interest)
-        most = max(room // 2, room - len(others))
-        return (wrong[:most] + others)[:room]
+        most = max(most, 0)
+        failed = sorted((row for row in rows if row.failed), key=_newest_end)
+        others = sorted((row for row in rows if not row.failed), key=_importance)
+        most_failed = max(most // 2, most - len(others))
+        return (failed[:most_failed] + others)[:most]
 
 
 def _created(row: Row) -> datetime:
@@ -199,7 +186,7 @@ def _newest_end(row: Row) -> int:
     return -row.end_rank
 
 
-def _interest(row: Row) -> tuple[int, int, datetime]:
+def _importance(row: Row) -> tuple[int, int, datetime]:
     if row.exit_code is not None:
         return 3, _newest_end(row), _LAST
     if row.job is None:

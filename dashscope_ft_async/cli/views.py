@@ -1,4 +1,4 @@
-"""Which views there are where our output goes."""
+"""Chooses the views that fit the terminal, the pipe or the file that the output goes to."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dashscope_ft_async.cli.tracker import JobTracker
 
 @attrs.frozen
 class ViewKinds:
-    """Which views there are."""
+    """The views that are used."""
 
     live: bool
     json: bool
@@ -30,22 +30,22 @@ class ViewKinds:
 
 @attrs.frozen
 class Terminals:
-    """Which of our streams a person looks at."""
+    """Which output streams are terminals."""
 
     stdout: bool
     stderr: bool
 
     def views(self, *, json: bool) -> ViewKinds:
-        """`json` is whether stdout gets JSON lines."""
+        """Return the views to use; `json` says whether stdout gets JSON lines."""
         # JSON and a live table on the same screen would overwrite each other.
         live = self.stderr and not (json and self.stdout)
         return ViewKinds(live, json, plain=not json and not (live and self.stdout))
 
 
 def terminals() -> Terminals:
-    """As they are now. Not what rich thinks: FORCE_COLOR must not turn a pipe into a screen."""
+    """Return which streams are terminals now. FORCE_COLOR, which rich obeys, does not make a pipe one."""
     dumb = Console(stderr=True).is_dumb_terminal
-    # Some CI services give their jobs a terminal, and then keep every frame of a table in a log.
+    # Some CI services provide a terminal and keep every frame of a live table in their log.
     ci = os.environ.get("CI", "").lower() not in ("", "0", "false")
     return Terminals(sys.stdout.isatty(), sys.stderr.isatty() and not dumb and not ci)
 
@@ -54,14 +54,14 @@ def terminals() -> Terminals:
 async def open_views(
     tracker: JobTracker, console: Console, client: FineTuneClient, health: Health, *, as_json: bool
 ) -> AsyncGenerator[list[View], None]:
-    """The views of `tracker` that fit where our output goes."""
-    fitting = terminals().views(json=as_json)
+    """Open the views of `tracker` that fit the output streams, and close them at the end of the block."""
+    kinds = terminals().views(json=as_json)
     views: list[View] = [ErrorLines(console)]
-    if fitting.json:
+    if kinds.json:
         views.append(JsonLines())
-    if fitting.plain:
+    if kinds.plain:
         views.append(PlainLines(tracker))
     async with AsyncExitStack() as stack:
-        if fitting.live:
+        if kinds.live:
             await stack.enter_async_context(live(console, tracker, client, health))
         yield views

@@ -15,7 +15,7 @@ from dashscope_ft_async import FineTuneJob, JobStatus, NotFoundError, TrainingMe
 from dashscope_ft_async.cli.live.cells import CellFormatter
 from dashscope_ft_async.cli.live.health import Health
 from dashscope_ft_async.cli.live.losses import Losses
-from dashscope_ft_async.cli.live.screen import screen
+from dashscope_ft_async.cli.live.screen import render_screen
 from dashscope_ft_async.cli.live.state import LiveState, ordinal
 from dashscope_ft_async.cli.tracker import JobTracker
 from dashscope_ft_async.hooks import Throttled
@@ -51,7 +51,7 @@ def shown(
     encoding: str = "utf-8",
 ) -> list[str]:
     facts = LiveState(tracker, health or Health(lambda: now), losses or {}, next_poll, now)
-    return [line.plain for line in screen(facts, width, height, CellFormatter(encoding))]
+    return [line.plain for line in render_screen(facts, width, height, CellFormatter(encoding))]
 
 
 def line_of(lines: list[str], job_id: str) -> list[str]:
@@ -72,7 +72,7 @@ def test_a_job_in_training_shows_time_checkpoints_loss_and_the_next_look() -> No
         next_poll={"ft-a": 11.2, "ft-b": 0.0}.get,
         now=3785.0,
     )
-    assert line_of(lines, "JOB") == ["JOB", "STATUS", "TIME", "CKPT", "LOSS", "NEXT"]
+    assert line_of(lines, "JOB") == ["JOB", "STATUS", "TIME", "CHECKPOINTS", "LOSS", "POLL"]
     assert line_of(lines, "ft-a") == ["ft-a", "RUNNING", "1:02:05", "3/10", "0.8123", "█▂▁", "12", "s"]
     assert line_of(lines, "ft-b") == ["ft-b", "not", "seen", "yet", "1:03:05", "now"]
     assert lines[0] == "2 jobs  1 RUNNING  1 not seen yet"
@@ -111,10 +111,10 @@ def test_a_long_reason_is_cut_where_the_screen_ends() -> None:
     [
         (20, ["JOB"]),
         (40, ["JOB", "STATUS", "TIME"]),
-        (60, ["JOB", "STATUS", "TIME", "LOSS", "NEXT"]),
-        (80, ["JOB", "STATUS", "TIME", "CKPT", "LOSS", "NEXT"]),
-        (100, ["JOB", "MODEL", "STATUS", "TIME", "TOKENS", "CKPT", "LOSS", "NEXT"]),
-        (120, ["JOB", "NAME", "MODEL", "STATUS", "TIME", "TOKENS", "CKPT", "LOSS", "NEXT"]),
+        (60, ["JOB", "STATUS", "TIME", "LOSS", "POLL"]),
+        (80, ["JOB", "STATUS", "TIME", "CHECKPOINTS", "LOSS", "POLL"]),
+        (100, ["JOB", "MODEL", "STATUS", "TIME", "TOKENS", "CHECKPOINTS", "LOSS", "POLL"]),
+        (120, ["JOB", "NAME", "MODEL", "STATUS", "TIME", "TOKENS", "CHECKPOINTS", "LOSS", "POLL"]),
     ],
 )
 def test_columns_give_way_by_their_importance(width: int, columns: list[str]) -> None:
@@ -155,7 +155,7 @@ def test_while_the_account_is_throttled_looks_that_are_due_are_held() -> None:
     tracker, health = JobTracker(["ft-a", "ft-b"]), Health(lambda: 0.0)
     health(Throttled(seconds=9.0, rate=1.0, pages=False))
     lines = shown(tracker, health=health, next_poll={"ft-a": 0.0, "ft-b": 3.0}.get)
-    assert line_of(lines, "ft-a")[-1] == "held"
+    assert line_of(lines, "ft-a")[-1] == "paused"
     assert line_of(lines, "ft-b")[-2:] == ["3", "s"]
     assert lines[-1] == "connection throttled, 9 s left · 0 requests"
 
@@ -179,10 +179,10 @@ def test_of_a_whole_account_the_place_in_line_is_told_by_the_order_of_creation()
     lines = shown(tracker)
     told = {job_id: line_of(lines, job_id)[3:] for job_id in tracker.rows}
     assert told == {
-        "ft-a": ["3rd", "of", "4", "in", "line"],
-        "ft-b": ["1st", "of", "4", "in", "line"],
-        "ft-c": ["2nd", "of", "4", "in", "line"],
-        "ft-d": ["4th", "of", "4", "in", "line"],
+        "ft-a": ["3rd", "of", "4", "in", "queue"],
+        "ft-b": ["1st", "of", "4", "in", "queue"],
+        "ft-c": ["2nd", "of", "4", "in", "queue"],
+        "ft-d": ["4th", "of", "4", "in", "queue"],
         "ft-e": [],
     }
     assert line_of(shown(tracker, 38), "ft-a")[3:] == ["3rd", "of", "4"]
@@ -191,7 +191,7 @@ def test_of_a_whole_account_the_place_in_line_is_told_by_the_order_of_creation()
 def test_of_some_jobs_of_an_account_no_place_is_known() -> None:
     tracker = JobTracker(["ft-a", "ft-b", "ft-c", "ft-d", "ft-e"])
     queue(tracker)
-    assert "in line" not in "".join(shown(tracker))
+    assert "in queue" not in "".join(shown(tracker))
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ def test_one_job_has_a_line_for_each_fact_and_a_curve() -> None:
         "tokens       5",
         "checkpoints  1 of 4",
         "loss         1.0000 · step 30 of 90 · epoch 1.00",
-        "next look    in 3 s",
+        "next poll    in 3 s",
     ]
     assert lines[9] == "     2.0000  █  "
     assert lines[-3] == "     1.0000  ██▁"
@@ -282,7 +282,7 @@ def test_one_job_has_a_line_for_each_fact_and_a_curve() -> None:
 def test_one_job_that_waits_or_has_ended() -> None:
     tracker = JobTracker(["ft-a"], is_whole_account=True)
     tracker.record_snapshot(job_of("ft-a", JobStatus.QUEUING), 0.0)
-    assert "in line      1st of 1" in shown(tracker)
+    assert "queue        1st of 1" in shown(tracker)
     tracker.record_end(job_of("ft-a", JobStatus.FAILED, code="BadData", message="line 17"), 9.0)
     lines = shown(tracker)
     assert "status       FAILED" in lines

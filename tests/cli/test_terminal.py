@@ -35,8 +35,8 @@ async def test_watch_all_shows_an_account_and_leaves_the_screen_as_it_was(servic
     async with on(service, "watch", "--all") as terminal:
         text = await terminal.until(lambda text: "0.8000" in text and "connection ok" in text)
         assert re.search(rf"^{running}  RUNNING  0:00:0\d   1/4  0\.8000 █▄▁ ", text, re.MULTILINE)
-        assert re.search(rf"^{first}  QUEUING  0:00:0\d  1st of 2 in line ", text, re.MULTILINE)
-        assert re.search(rf"^{second}  PENDING  0:00:0\d  2nd of 2 in line ", text, re.MULTILINE)
+        assert re.search(rf"^{first}  QUEUING  0:00:0\d  1st of 2 in queue ", text, re.MULTILINE)
+        assert re.search(rf"^{second}  PENDING  0:00:0\d  2nd of 2 in queue ", text, re.MULTILINE)
         assert text.splitlines()[0] == "3 jobs  1 RUNNING  1 QUEUING  1 PENDING"
         terminal.process.send_signal(signal.SIGINT)
         assert await terminal.process.wait() == 130
@@ -121,15 +121,15 @@ async def test_without_colour_words_are_enough(service: Simulator) -> None:
 
 async def test_the_demo_shows_losses_checkpoints_and_a_connection() -> None:
     async with Terminal(["demo", "--speed", "4"], 80, 24, {}) as terminal:
-        text = await terminal.until(lambda text: "▁" in text and "in line" in text and "/4" in text)
+        text = await terminal.until(lambda text: "▁" in text and "in queue" in text and "/4" in text)
         assert "6 simulated jobs" in text
         assert "6 jobs" in text
         await terminal.until(lambda text: "connection throttled" in text)
-        text = await terminal.until(lambda text: "What happened:" in text)
+        text = await terminal.until(lambda text: "Result:" in text)
         assert await terminal.process.wait() == 0
-        text = await terminal.until(lambda text: "nothing left this machine" in text)
+        text = await terminal.until(lambda text: "dashscope-ft watch --all" in text)
         assert "6 jobs followed to their ends" in text
-        assert "Further requests, for the losses shown: " in text
+        assert "Logs, for the losses shown: " in text
         assert "connection ok" not in text
 
 

@@ -41,8 +41,9 @@ from dashscope_ft_async import (
 from dashscope_ft_async.cli import commands, options, views, waits
 from dashscope_ft_async.cli.exit_codes import ExitCode, exit_code_of, most_serious, resume_command
 from dashscope_ft_async.cli.follow import follow
+from dashscope_ft_async.cli.messages import printable
 from dashscope_ft_async.cli.output import PlainLines, row_json
-from dashscope_ft_async.cli.tracker import JobTracker, Row, printable
+from dashscope_ft_async.cli.tracker import JobTracker, Row
 from dashscope_ft_async.cli.views import Terminals, ViewKinds
 from dashscope_ft_async.testing import Fault
 from tests.conftest import KEY
@@ -489,8 +490,8 @@ def test_the_demo_needs_no_settings_and_tells_what_happened() -> None:
         env={**os.environ, **{f"DASHSCOPE_{name}": value for name, value in broken.items()}},
     )
     assert (done.returncode, done.stderr) == (0, "")
-    story = done.stdout.partition("What happened:")[2]
-    for words in ("4 SUCCEEDED, 1 FAILED, 1 CANCELED", "Requests: ", "would have taken", "throttled"):
+    story = done.stdout.partition("Result:")[2]
+    for words in ("4 SUCCEEDED, 1 FAILED, 1 CANCELED", "Polls: ", "would have taken", "throttled"):
         assert words in story
     assert "InvalidTrainingData: line 17" in story
 
@@ -512,7 +513,7 @@ def test_the_demo_is_live_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None
     assert result.exit_code == 0
     assert "connection ok" in result.stderr
     assert "WARNING" not in result.stderr
-    assert "What happened:" in result.stdout
+    assert "Result:" in result.stdout
 
 
 # --- the extra --------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from rich.console import Console
 from dashscope_ft_async import DashScopeFTError, FineTuneClient, InternalServerError, PermissionDeniedError
 from dashscope_ft_async.cli import commands
 from dashscope_ft_async.cli.follow import follow_all
-from dashscope_ft_async.cli.job_ids import ids_of
+from dashscope_ft_async.cli.job_ids import ids_in
 from dashscope_ft_async.cli.record import Record, event_line
 from dashscope_ft_async.cli.tracker import JobTracker, Row
 from dashscope_ft_async.hooks import RequestFinished, Retrying, Throttled
@@ -65,7 +65,7 @@ def test_json_on_stdin_that_names_no_job_is_a_usage_error(text: str) -> None:
     assert result.exit_code == 2
     assert "line 2 of stdin" in result.stderr
     with pytest.raises(BadParameter):
-        list(ids_of([text]))
+        list(ids_in([text]))
 
 
 def test_a_key_on_stdin_is_refused_and_not_shown() -> None:
@@ -145,7 +145,7 @@ async def test_watch_all_takes_in_jobs_that_come_later_and_sits_out_a_list_that_
 ) -> None:
     first = service.add_job([(0, "RUNNING"), (100, "FAILED")])
     tracker, told, trouble = JobTracker(), Told(), list[DashScopeFTError]()
-    watching = asyncio.create_task(follow_all(client, tracker, [told], refresh=60, trouble=trouble.append))
+    watching = asyncio.create_task(follow_all(client, tracker, [told], refresh=60, on_error=trouble.append))
     await asyncio.sleep(59)
     service.throttle(90)
     later = service.add_job([(0, "QUEUING"), (500, "SUCCEEDED")])
@@ -164,7 +164,7 @@ async def test_a_later_list_that_is_refused_ends_no_wait_of_watch_all(
 ) -> None:
     job_id = service.add_job([(0, "RUNNING"), (500, "SUCCEEDED")])
     tracker, told, trouble = JobTracker(), Told(), list[DashScopeFTError]()
-    watching = asyncio.create_task(follow_all(client, tracker, [told], refresh=60, trouble=trouble.append))
+    watching = asyncio.create_task(follow_all(client, tracker, [told], refresh=60, on_error=trouble.append))
     await asyncio.sleep(30)
 
     async def refused(_: FineTuneClient) -> list[str]:
@@ -190,7 +190,7 @@ async def test_a_reader_that_goes_away_ends_watch_all_as_itself(
 
     service.add_job([(0, "RUNNING")])
     with pytest.raises(BrokenPipeError):
-        await follow_all(client, JobTracker(), [Gone()], refresh=60, trouble=print)
+        await follow_all(client, JobTracker(), [Gone()], refresh=60, on_error=print)
 
 
 def test_watch_all_ends_where_the_list_is_refused(server: Service, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,12 +37,12 @@ from dashscope_ft_async.cli.doctor.checks import (
 from dashscope_ft_async.cli.doctor.probe import STEPS, Probe
 from dashscope_ft_async.cli.exit_codes import ExitCode as Exit
 from dashscope_ft_async.cli.exit_codes import most_serious
+from dashscope_ft_async.cli.messages import printable
 from dashscope_ft_async.cli.options import ServiceOptions as Access
 from dashscope_ft_async.cli.options import run_async as run_to_exit
 from dashscope_ft_async.cli.options import service_options as access_options
 from dashscope_ft_async.cli.options import timeout_option as patience
 from dashscope_ft_async.cli.output import write_event
-from dashscope_ft_async.cli.tracker import printable
 from dashscope_ft_async.errors import ConfigurationError, DashScopeFTError
 from dashscope_ft_async.models import redact
 

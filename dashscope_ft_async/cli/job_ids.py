@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Self, TypeVar, cast
 
@@ -57,7 +58,7 @@ def _one_id(_: click.Context, __: click.Parameter, value: str) -> str:
         return value
     ids = split_ids(value)
     if len(ids) > 1:
-        raise click.BadParameter("give one job id.")
+        raise click.BadParameter(f"{printable(value)!r} is not a job id. Give one job id.")
     return ids[0]
 
 
@@ -118,8 +119,7 @@ def _all_ids(given: Sequence[str]) -> Sequence[str]:
 
 def _stdin_text() -> str:
     try:
-        data: bytes = click.get_binary_stream("stdin").read()
-        return decoded(data)
+        return decoded(sys.stdin.buffer.read())
     except UnicodeDecodeError:
         raise click.BadParameter("stdin is neither UTF-8 nor UTF-16 text.") from None
 

@@ -19,7 +19,7 @@ _WORDS = (
     (r", or allow_insecure_http=True if that is intended", ""),
     (r"\b(?:api_key|base_url|workspace|proxy) \(from (DASHSCOPE_\w+)\)", r"\1"),
     (r"\bpass (?=(?:base_url|workspace)=)", "give "),
-    (r"\bapi_key\b=?", "the API key"),
+    (r"(?<![/\w])api_key\b=?", "the API key"),
     (r"\bbase_url\b=?", "--base-url"),
     (r"\bgive --base-url or region\b", "give --base-url or --region"),
     (r"\bworkspace=", "--workspace"),

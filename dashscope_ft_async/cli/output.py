@@ -21,6 +21,7 @@ from dashscope_ft_async.errors import APIError, APIResponseValidationError, APIS
 Json = dict[str, Any]
 SCHEMA = 1
 """Version of the lines. It changes if a field is removed or changes its meaning."""
+_WITH_STATUS = (APIStatusError, APIResponseValidationError)
 _TOO_DEEP = "(nested too deep to be written as JSON)"
 
 

@@ -32,6 +32,7 @@ _COLOURS = {
 }
 _COLUMNS = ("Job", "Model", "Status", "Took", "Name", "Result")
 _DROPPED_FIRST = ("Name", "Model", "Took")
+_UNLIMITED = 1_000_000
 _LEAST_RESULT = 30
 """Cells of the column Result, if some result is as long."""
 
@@ -66,7 +67,11 @@ def print_jobs(console: Console, tracker: JobTracker) -> None:
     for omitted in (None, *_DROPPED_FIRST):
         columns = [name for name in columns if name != omitted]
         table = _table(rows, texts, columns)
-        if Measurement.get(console, console.options, table).minimum <= console.width:
+        # A measurement never exceeds the width in the options.
+        if (
+            Measurement.get(console, console.options.update(width=_UNLIMITED), table).minimum
+            <= console.width
+        ):
             console.print(table)
             return
     for text in texts:

@@ -113,7 +113,7 @@ def test_a_long_reason_is_cut_where_the_screen_ends() -> None:
         (40, ["JOB", "STATUS", "TIME"]),
         (60, ["JOB", "STATUS", "TIME", "LOSS", "POLL"]),
         (80, ["JOB", "STATUS", "TIME", "CHECKPOINTS", "LOSS", "POLL"]),
-        (100, ["JOB", "MODEL", "STATUS", "TIME", "TOKENS", "CHECKPOINTS", "LOSS", "POLL"]),
+        (100, ["JOB", "MODEL", "STATUS", "TIME", "CHECKPOINTS", "LOSS", "POLL"]),
         (120, ["JOB", "NAME", "MODEL", "STATUS", "TIME", "TOKENS", "CHECKPOINTS", "LOSS", "POLL"]),
     ],
 )

@@ -34,7 +34,7 @@ async def test_watch_all_shows_an_account_and_leaves_the_screen_as_it_was(servic
     second = service.add_job([(0, "PENDING")], create_time="2026-01-06 10:00:00")
     async with on(service, "watch", "--all") as terminal:
         text = await terminal.until(lambda text: "0.8000" in text and "connection ok" in text)
-        assert re.search(rf"^{running}  RUNNING  0:00:0\d   1/4  0\.8000 █▄▁ ", text, re.MULTILINE)
+        assert re.search(rf"^{running}  RUNNING  0:00:0\d +1/4  0\.8000 █▄▁ ", text, re.MULTILINE)
         assert re.search(rf"^{first}  QUEUING  0:00:0\d  1st of 2 in queue ", text, re.MULTILINE)
         assert re.search(rf"^{second}  PENDING  0:00:0\d  2nd of 2 in queue ", text, re.MULTILINE)
         assert text.splitlines()[0] == "3 jobs  1 RUNNING  1 QUEUING  1 PENDING"
@@ -96,6 +96,17 @@ async def test_one_job_fills_a_panel_and_its_end_is_told_on_stdout(service: Simu
         assert await terminal.process.wait() == 0
         text = await terminal.until(lambda text: "qwen3-14b-mine" in text)
         assert "connection" not in text
+
+
+async def test_ctrl_z_shows_the_cursor_again_until_the_view_continues(service: Simulator) -> None:
+    service.add_job([(0, "RUNNING")])
+    async with on(service, "watch", "--all") as terminal:
+        await terminal.until(lambda text: "connection ok" in text)
+        assert terminal.screen.cursor.hidden
+        terminal.process.send_signal(signal.SIGTSTP)
+        await terminal.until(lambda _: not terminal.screen.cursor.hidden)
+        terminal.process.send_signal(signal.SIGCONT)
+        await terminal.until(lambda _: terminal.screen.cursor.hidden)
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])

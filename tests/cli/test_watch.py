@@ -22,7 +22,7 @@ from rich.console import Console
 from dashscope_ft_async import DashScopeFTError, FineTuneClient, InternalServerError, PermissionDeniedError
 from dashscope_ft_async.cli import commands
 from dashscope_ft_async.cli.follow import follow_all
-from dashscope_ft_async.cli.job_ids import ids_in
+from dashscope_ft_async.cli.job_ids import JobSelection, ids_in, split_ids
 from dashscope_ft_async.cli.record import Record, event_line
 from dashscope_ft_async.cli.tracker import JobTracker, Row
 from dashscope_ft_async.hooks import RequestFinished, Retrying, Throttled
@@ -77,7 +77,40 @@ def test_a_key_on_stdin_is_refused_and_not_shown() -> None:
 def test_bytes_that_are_no_text_on_stdin_are_a_usage_error() -> None:
     result = CliRunner().invoke(commands.dashscope_ft, ["wait", "-"], input=b"\xff\xfe\n")
     assert result.exit_code == 2
-    assert "stdin is no text" in result.stderr
+    assert "stdin is neither UTF-8 nor UTF-16 text" in result.stderr
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_ids_on_stdin_may_begin_with_a_byte_order_mark(server: Service, encoding: str) -> None:
+    job_id = server.add_job(ENDED)
+    arguments = ["wait", "--base-url", server.url, "-"]
+    result = CliRunner().invoke(commands.dashscope_ft, arguments, input=f"{job_id}\n".encode(encoding))
+    assert ends(result.stdout) == {job_id: "ended"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['"ft-1" "ft-2"', "ft-1,ft-2", "['ft-1', 'ft-2']", '["ft-1","ft-2"]', "ft-1, ft-2,", "ft-1\tft-2"],
+)
+def test_ids_as_other_programs_write_them_are_separated(text: str) -> None:
+    assert split_ids(text) == ["ft-1", "ft-2"]
+    assert JobSelection.of([text, "-ft-3"], every=False).ids == ["ft-1", "ft-2", "-ft-3"]
+    assert list(ids_in([text])) == ["ft-1", "ft-2"]
+
+
+@pytest.mark.parametrize("text", ["None", "null", "", '""', "ft-1,None", "[]"])
+def test_a_missing_value_is_refused_and_never_sent_as_an_id(text: str) -> None:
+    for command in ("get", "wait"):
+        result = run(command, text)
+        assert result.exit_code == 2
+        assert "probably found no job" in result.stderr
+
+
+def test_a_key_in_quotes_is_refused_and_not_shown() -> None:
+    for text in ("'sk-another-secret-key-0123'", "ft-1,sk-another-secret-key-0123"):
+        result = run("wait", text)
+        assert result.exit_code == 2
+        assert "sk-another" not in result.output
 
 
 def test_no_ids_on_stdin_is_nothing_to_wait_for(server: Service) -> None:

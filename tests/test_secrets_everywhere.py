@@ -26,7 +26,7 @@ from dashscope_ft_async import (
 )
 from dashscope_ft_async import errors as errors_module
 from dashscope_ft_async._api.config import Secret
-from dashscope_ft_async.cli import access, commands
+from dashscope_ft_async.cli import commands, options
 from dashscope_ft_async.testing import Simulator
 from tests.conftest import KEY
 from tests.support.adversary import JOB_ID, Adversary, Answer, reset, then_silent, whole
@@ -376,7 +376,7 @@ def test_the_command_does_not_show_the_key(
         poll=PollPolicy(initial=0.01, max_interval=0.01, outage_tolerance=0.02),
         retry=ONE_TRY,
     )
-    monkeypatch.setattr(access, "FineTuneClient", quick)
+    monkeypatch.setattr(options, "FineTuneClient", quick)
     server = Adversary(*scenes(KEY)[name][0])
     asyncio.run_coroutine_threadsafe(server.__aenter__(), elsewhere).result(5)
     short = ["0.05" if word == "1" else word for word in words]

@@ -1,107 +1,109 @@
-"""Commands about what a job saves."""
+"""The commands `checkpoints` and `export`."""
 
 from __future__ import annotations
 
 import shlex
-from datetime import datetime
 from typing import Any
 
-import attrs
 import click
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dashscope_ft_async import Checkpoint, FineTuneClient
 from dashscope_ft_async.cli import completion
-from dashscope_ft_async.cli.access import (
-    DAY,
-    Access,
-    access_options,
-    answered,
-    ask,
-    patience,
-    seconds,
+from dashscope_ft_async.cli.exit_codes import ExitCode
+from dashscope_ft_async.cli.job_ids import check_not_key, one_job
+from dashscope_ft_async.cli.jobs import OTHER_CODES
+from dashscope_ft_async.cli.messages import printable
+from dashscope_ft_async.cli.options import (
+    WAIT_TIMEOUT,
+    ServiceOptions,
+    call_service,
+    check_finite,
+    service_options,
+    timeout_option,
 )
-from dashscope_ft_async.cli.board import printable
-from dashscope_ft_async.cli.jobs import ASKS
-from dashscope_ft_async.cli.lines import write_event
-from dashscope_ft_async.cli.outcome import Exit
-from dashscope_ft_async.cli.targets import no_key, one_job
-from dashscope_ft_async.client import FineTuneClient
-from dashscope_ft_async.models import Checkpoint
+from dashscope_ft_async.cli.output import write_event
 
 
-def _tell(job_id: str, checkpoint: Checkpoint) -> None:
-    facts = {
-        name: value.isoformat() if isinstance(value, datetime) else value
-        for name, value in attrs.asdict(checkpoint, recurse=False).items()
-    }
-    write_event("checkpoint", job_id, checkpoint=facts)
+def _write_json(job_id: str, checkpoint: Checkpoint) -> None:
+    write_event("checkpoint", job_id, checkpoint=checkpoint.to_dict())
 
 
-@click.command(epilog=f"Exit codes: 0 the checkpoints were read, even if there are none; {ASKS}")
+def _checkpoint_name(_: click.Context, __: click.Parameter, value: str) -> str:
+    check_not_key(value)
+    return value
+
+
+@click.command(epilog=f"Exit codes: 0 the checkpoints were read, even if there are none; {OTHER_CODES}")
 @one_job
-@access_options
-@patience
-def checkpoints(job_id: str, timeout: float, **access: Any) -> None:
-    """List the checkpoints of a job, the newest first.
+@service_options
+@timeout_option
+def checkpoints(job_id: str, timeout: float, **service: Any) -> None:
+    """List the checkpoints of a job, newest first.
 
-    The key is read from DASHSCOPE_API_KEY or ~/.dashscope/api_key. Into a pipe, or with --json, each
-    checkpoint is one JSON object on one line.
+    The key is read from DASHSCOPE_API_KEY or ~/.dashscope/api_key. If stdout is not a terminal, or with
+    --json, each checkpoint is one JSON object on one line.
     """
-    options = Access(**access)
+    options = ServiceOptions(**service)
 
-    async def question(client: FineTuneClient) -> None:
+    async def read_checkpoints(client: FineTuneClient) -> None:
         found = await client.checkpoints(job_id)
         if options.as_json:
             for checkpoint in found:
-                _tell(job_id, checkpoint)
+                _write_json(job_id, checkpoint)
         elif found:
             Console().print(_table(found))
         else:
             click.echo("No checkpoints.", err=True)
 
-    ask(options, timeout, question, job_id)
+    raise SystemExit(call_service(options, timeout, read_checkpoints, job_id))
 
 
 @click.command(
-    epilog="Exit codes: 0 the model is there, 2 usage, 4 timed out, 5 refused or the export failed, "
+    epilog="Exit codes: 0 the model exists, 2 usage, 4 timed out, 5 refused or the export failed, "
     "6 unreachable, 130 interrupted."
 )
 @one_job
-@click.argument("checkpoint", metavar="CHECKPOINT", callback=no_key, shell_complete=completion.checkpoints)
-@access_options
-@click.option("--model-name", required=True, metavar="TEXT", help="Name for the model.")
+@click.argument(
+    "checkpoint", metavar="CHECKPOINT", callback=_checkpoint_name, shell_complete=completion.checkpoints
+)
+@service_options
+@click.option("--model-name", required=True, metavar="TEXT", help="Name of the new model.")
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
-    callback=seconds,
-    default=DAY,
+    callback=check_finite,
+    default=WAIT_TIMEOUT,
     show_default=True,
     metavar="SECONDS",
-    help="Give up after so many seconds; the export goes on.",
+    help="Stop waiting after this many seconds. The export continues.",
 )
-def export(job_id: str, checkpoint: str, model_name: str, timeout: float, **access: Any) -> None:
-    """Make a model of a checkpoint, and wait until it is there.
+def export(job_id: str, checkpoint: str, model_name: str, timeout: float, **service: Any) -> None:
+    """Export a checkpoint as a model, and wait until the export is over.
 
-    The key is read from DASHSCOPE_API_KEY or ~/.dashscope/api_key. On a terminal the name to deploy is
-    written; into a pipe, or with --json, the checkpoint as one JSON object, as of checkpoints.
+    The key is read from DASHSCOPE_API_KEY or ~/.dashscope/api_key. On a terminal the command prints the
+    model name to deploy. If stdout is not a terminal, or with --json, it prints the checkpoint as one JSON
+    object, as checkpoints does.
     """
-    options = Access(**access)
+    options = ServiceOptions(**service)
 
-    async def question(client: FineTuneClient) -> None:
-        done = await client.export_checkpoint(job_id, checkpoint, model_name=model_name, timeout=timeout)
+    async def export_checkpoint(client: FineTuneClient) -> None:
+        exported = await client.export_checkpoint(
+            job_id, checkpoint, model_name=model_name, timeout=timeout
+        )
         if options.as_json:
-            _tell(job_id, done)
+            _write_json(job_id, exported)
         else:
-            click.echo(printable(done.model_name or ""))
+            click.echo(printable(exported.model_name or ""))
 
-    code = answered(options, None, question, job_id)
-    if code is Exit.INTERRUPTED:
-        click.echo("Interrupted; an export that has begun goes on. To see it:", err=True)
-        words = ["dashscope-ft", "checkpoints", *options.words(), "--", job_id]
-        click.echo(f"  {shlex.join(words)}", err=True)
+    code = call_service(options, None, export_checkpoint, job_id)
+    if code is ExitCode.INTERRUPTED:
+        click.echo("Interrupted. If the export has started, it continues. To see its status:", err=True)
+        arguments = ["dashscope-ft", "checkpoints", *options.to_arguments(), "--", job_id]
+        click.echo(f"  {shlex.join(arguments)}", err=True)
     raise SystemExit(code)
 
 
@@ -111,6 +113,6 @@ def _table(found: tuple[Checkpoint, ...]) -> Table:
         table.add_column(name, overflow="fold")
     for each in found:
         saved = "" if each.create_time is None else str(each.create_time)
-        words = (each.checkpoint, each.raw_status, saved, each.model_name or "")
-        table.add_row(*(Text(printable(word)) for word in words))
+        texts = (each.checkpoint, each.raw_status, saved, each.model_name or "")
+        table.add_row(*(Text(printable(text)) for text in texts))
     return table

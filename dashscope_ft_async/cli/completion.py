@@ -1,4 +1,4 @@
-"""Completion in a shell: the command that prints the script, and the words that the service knows."""
+"""The command `completion`, and the job ids and checkpoints that a shell completes."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 from rich.console import Console
 
-from dashscope_ft_async.cli import view
-from dashscope_ft_async.cli.access import SILENT, Access
-from dashscope_ft_async.cli.board import printable
+from dashscope_ft_async import FineTuneClient
+from dashscope_ft_async.cli import terminal
 from dashscope_ft_async.cli.doctor.probe import resolved
-from dashscope_ft_async.client import FineTuneClient
+from dashscope_ft_async.cli.messages import printable
+from dashscope_ft_async.cli.options import LOG_NOTHING, ServiceOptions
 
 _T = TypeVar("_T")
 
 PATIENCE = 2.0
-"""Seconds: who presses Tab is not to wait for a service that does not answer."""
+"""Seconds: a person who presses Tab does not wait longer for the service."""
 _NEWEST = 100
-# A word of the service's lands on a command line, where a shell would take other characters for its own.
-_HARMLESS = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
+# A completed word is put on a command line, where a shell would interpret other characters.
+_SAFE_WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
 
 
 @click.command(
-    short_help="Print the script for completion in a shell.",
+    short_help="Print the completion script for a shell.",
     epilog="Exit codes: 0 the script was printed, 2 usage.",
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print the script that lets SHELL complete commands, options, job ids and checkpoints.
+    """Print the script with which SHELL completes commands, options, job ids and checkpoints.
 
     \b
     bash (4.4 or newer), a line in ~/.bashrc:
         eval "$(dashscope-ft completion bash)"
-    zsh, a line in ~/.zshrc, behind compinit:
+    zsh, a line in ~/.zshrc, after compinit:
         eval "$(dashscope-ft completion zsh)"
     fish, once:
         dashscope-ft completion fish > ~/.config/fish/completions/dashscope-ft.fish
 
-    Job ids are those of the service's newest page, asked for with the settings of the environment and the
-    options typed so far; where there is no answer within two seconds, there are none.
+    Job ids are the 100 newest of the account. They are requested with the environment and the options
+    typed so far. If the service does not answer within two seconds, no ids are completed.
     """
     kind = get_completion_class(shell)
     assert kind is not None  # noqa: S101 - click has all three
@@ -56,7 +56,7 @@ def completion(context: click.Context, shell: str) -> None:
 
 
 def job_ids(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The newest jobs of the account, without those given already."""
+    """Return the newest jobs of the account, without those on the command line already."""
     given: Sequence[str] = context.params.get(parameter.name or "") or ()
 
     async def newest(client: FineTuneClient) -> list[CompletionItem]:
@@ -66,40 +66,46 @@ def job_ids(context: click.Context, parameter: click.Parameter, incomplete: str)
             if job.job_id not in given
         ]
 
-    return _fitting(_asked(context, newest), incomplete)
+    return _matching(_request(context, newest), incomplete)
 
 
 def checkpoints(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The checkpoints of the job given before."""
+    """Return the checkpoints of the job on the command line."""
 
     async def saved(client: FineTuneClient) -> list[CompletionItem]:
         found = await client.checkpoints(context.params["job_id"])
         return [_item(each.checkpoint, each.raw_status) for each in found]
 
-    return _fitting(_asked(context, saved), incomplete)
+    return _matching(_request(context, saved), incomplete)
 
 
-def _item(word: str, about: str) -> CompletionItem:
-    return CompletionItem(word, help=printable(about))
+def _item(word: str, description: str) -> CompletionItem:
+    return CompletionItem(word, help=printable(description))
 
 
-def _fitting(items: Sequence[CompletionItem], incomplete: str) -> list[CompletionItem]:
-    return [item for item in items if item.value.startswith(incomplete) and _HARMLESS.fullmatch(item.value)]
+def _matching(items: Sequence[CompletionItem], incomplete: str) -> list[CompletionItem]:
+    return [
+        item for item in items if item.value.startswith(incomplete) and _SAFE_WORD.fullmatch(item.value)
+    ]
 
 
-def _asked(
-    context: click.Context, question: Callable[[FineTuneClient], Awaitable[list[_T]]]
+def _request(
+    context: click.Context, operation: Callable[[FineTuneClient], Awaitable[list[_T]]]
 ) -> Sequence[_T]:
-    """What the service answers; nothing, and not a word, where it does not."""
-    typed = {name: context.params.get(name) for name in ("base_url", "region", "workspace")}
-    options = Access(**typed, json=False, verbose=False)
+    """Return the result of `operation`, or nothing if it fails or takes too long."""
+    typed = context.params.get
+    options = ServiceOptions(
+        typed("base_url"), typed("region"), typed("workspace"), typed("proxy"), json=False, verbose=False
+    )
 
-    async def ask() -> list[_T]:
+    async def run() -> list[_T]:
         async with asyncio.timeout(PATIENCE), options.client() as client:
-            parts = urlsplit(client.base_url)
-            await resolved(parts.hostname or "", parts.port or 443)  # or the client's look-up would keep us
-            return await question(client)
+            if not options.uses_proxy:
+                # Cancelling the client's own name lookup would not end its thread.
+                parts = urlsplit(client.base_url)
+                await resolved(parts.hostname or "", parts.port or 443)
+            return await operation(client)
 
-    with view.logs(Console(stderr=True), SILENT), suppress(Exception):
-        return asyncio.run(ask())
+    with terminal.logs(Console(stderr=True), LOG_NOTHING), suppress(Exception):
+        return asyncio.run(run())
     return ()

@@ -1,33 +1,70 @@
-"""The command that creates a job."""
+"""The command `create`."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import click
 from rich.console import Console
 
-from dashscope_ft_async.cli import view
-from dashscope_ft_async.cli.access import Access, access_options, ask, patience
-from dashscope_ft_async.cli.jobs import ASKS, row_of
-from dashscope_ft_async.cli.lines import JsonLines
-from dashscope_ft_async.client import FineTuneClient
+from dashscope_ft_async import FineTuneClient
+from dashscope_ft_async.cli import terminal
+from dashscope_ft_async.cli.job_ids import decoded
+from dashscope_ft_async.cli.jobs import OTHER_CODES, row_of
+from dashscope_ft_async.cli.messages import printable
+from dashscope_ft_async.cli.options import ServiceOptions, call_service, service_options, timeout_option
+from dashscope_ft_async.cli.output import JsonLines
+
+_DATASET_FORM = """Write it as '{"data_source_type": "file_id", "file_id": "ID"}', or @FILE with that."""
+# Numbers as Python and people write them, which JSON does not allow: .9, 1., +5, 007.
+_NUMBER = re.compile(r"[+-]?(\d+(?P<decimals>\.\d*)?|(?P<fraction>\.\d+))(?P<exponent>[eE][+-]?\d+)?")
+_BOOLEANS = {"true": True, "false": False}
+_AMBIGUOUS = {"none": "null", "null": "null"}
+_NOT_FINITE = frozenset({"nan", "inf", "infinity"})
 
 
 def _hyper_parameters(_: click.Context, __: click.Parameter, given: Sequence[str]) -> dict[str, Any] | None:
-    found: dict[str, Any] = {}
+    parameters: dict[str, Any] = {}
     for text in given:
         name, equals, value = text.partition("=")
         if not name or not equals:
             raise click.BadParameter("write it as NAME=VALUE.")
-        try:
-            found[name] = cast("object", json.loads(value))
-        except (ValueError, RecursionError):
-            found[name] = value
-    return found or None
+        parameters[name] = _value(name, value)
+    return parameters or None
+
+
+def _value(name: str, text: str) -> object:
+    """Return the value that `text` means: JSON, a number or a boolean in another notation, or text."""
+
+    def refuse(reason: str) -> NoReturn:
+        raise click.BadParameter(f"{printable(name)}: {reason}")
+
+    def refuse_constant(_: str) -> NoReturn:
+        refuse("must be a finite number.")
+
+    word = text.strip()
+    try:
+        return cast("object", json.loads(word, parse_constant=refuse_constant))
+    except RecursionError:
+        refuse("is nested too deep.")
+    except ValueError as error:
+        if word.startswith(("{", "[", '"')):
+            refuse(f"is not valid JSON: {error}.")
+    if word.lower() in _BOOLEANS:
+        return _BOOLEANS[word.lower()]
+    if word.lower() in _AMBIGUOUS:
+        refuse(f"""write {name}=null for no value, or {name}='"{word}"' for that text.""")
+    if word.lower().lstrip("+-") in _NOT_FINITE:
+        refuse("must be a finite number.")
+    number = _NUMBER.fullmatch(word)
+    if number is None:
+        return text
+    is_whole = not any(number.group("decimals", "fraction", "exponent"))
+    return int(word) if is_whole else float(word)
 
 
 def _datasets(
@@ -35,34 +72,35 @@ def _datasets(
 ) -> list[dict[str, object]] | None:
     if context.resilient_parsing:
         return None
-    found: list[dict[str, object]] = []
+    datasets: list[dict[str, object]] = []
     for text in given:
         try:
-            read: object = json.loads(Path(text[1:]).read_text("utf-8") if text.startswith("@") else text)
+            value: object = json.loads(decoded(Path(text[1:]).read_bytes()) if text[:1] == "@" else text)
         except OSError as error:
             raise click.BadParameter(f"{text[1:]}: {error.strerror}.") from None
-        except (ValueError, RecursionError) as error:
-            raise click.BadParameter(f"no JSON: {error}. {_SHAPE}") from None
-        for item in cast("list[object]", read) if isinstance(read, list) else [read]:
-            if not isinstance(item, dict):
-                raise click.BadParameter(f"no JSON object. {_SHAPE}")
-            found.append(cast("dict[str, object]", item))
-    return found or None
+        except UnicodeDecodeError:
+            raise click.BadParameter(f"{text[1:]} is neither UTF-8 nor UTF-16 text.") from None
+        except RecursionError:
+            raise click.BadParameter(f"not valid JSON: it is nested too deep. {_DATASET_FORM}") from None
+        except ValueError as error:
+            raise click.BadParameter(f"not valid JSON: {error}. {_DATASET_FORM}") from None
+        for item in cast("list[object]", value) if isinstance(value, list) else [value]:
+            if not isinstance(item, dict) or not item:
+                raise click.BadParameter(f"not a JSON object with fields. {_DATASET_FORM}")
+            datasets.append(cast("dict[str, object]", item))
+    return datasets or None
 
 
-_SHAPE = """Write it as '{"data_source_type": "file_id", "file_id": "ID"}', or @FILE with that."""
-
-
-@click.command(epilog=f"Exit codes: 0 the job was created; {ASKS}")
-@access_options
-@patience
-@click.option("--model", required=True, metavar="NAME", help="Model to tune.")
+@click.command(epilog=f"Exit codes: 0 the job was created; {OTHER_CODES}")
+@service_options
+@timeout_option
+@click.option("--model", required=True, metavar="NAME", help="Model to train.")
 @click.option(
     "--training-file",
     "training_file_ids",
     multiple=True,
     metavar="ID",
-    help="Id or URL of a training file; may be given again.",
+    help="Id or URL of an uploaded training file. May be given again.",
 )
 @click.option(
     "--training-dataset",
@@ -70,14 +108,15 @@ _SHAPE = """Write it as '{"data_source_type": "file_id", "file_id": "ID"}', or @
     multiple=True,
     callback=_datasets,
     metavar="JSON",
-    help="A data set instead: a JSON object, or @FILE with one or a list; may be given again.",
+    help="A data set instead of a file: a JSON object, or @FILE with one object or a list of them. "
+    "May be given again.",
 )
 @click.option(
     "--validation-file",
     "validation_file_ids",
     multiple=True,
     metavar="ID",
-    help="Id or URL of a validation file; may be given again.",
+    help="Id or URL of an uploaded validation file. May be given again.",
 )
 @click.option(
     "--validation-dataset",
@@ -85,7 +124,7 @@ _SHAPE = """Write it as '{"data_source_type": "file_id", "file_id": "ID"}', or @
     multiple=True,
     callback=_datasets,
     metavar="JSON",
-    help="As --training-dataset, instead of --validation-file.",
+    help="A data set instead of a validation file, written as for --training-dataset.",
 )
 @click.option(
     "--hyper-parameter",
@@ -93,10 +132,10 @@ _SHAPE = """Write it as '{"data_source_type": "file_id", "file_id": "ID"}', or @
     multiple=True,
     callback=_hyper_parameters,
     metavar="NAME=VALUE",
-    help="VALUE is JSON where it can be read as such, else text; may be given again.",
+    help="VALUE is JSON, a number, true or false; anything else is sent as text. May be given again.",
 )
 @click.option("--training-type", metavar="TYPE", help="sft, efficient_sft, cpt, dpo_full, dpo_lora, …")
-@click.option("--job-name", metavar="TEXT", help="A name of your own makes a job easy to find again.")
+@click.option("--job-name", metavar="TEXT", help="Name of the job, by which you find it again.")
 @click.option("--model-name", metavar="TEXT", help="Display name of the resulting model.")
 def create(
     training_file_ids: Sequence[str],
@@ -107,27 +146,28 @@ def create(
     base_url: str | None,
     region: str | None,
     workspace: str | None,
+    proxy: str | None,
     json: bool,
     verbose: bool,
     **fields: Any,
 ) -> None:
     """Create a job.
 
-    It needs a model, and files or data sets to train it with: --training-file with the id of an uploaded
-    file, or --training-dataset with an object such as {"data_source_type": "file_id", "file_id": "ID"},
-    sent as it is.
+    A job needs a model and training data: --training-file with the id of an uploaded file, or
+    --training-dataset with an object such as {"data_source_type": "file_id", "file_id": "ID"}, which is
+    sent unchanged.
 
-    The key is read from DASHSCOPE_API_KEY or ~/.dashscope/api_key. Into a pipe, or with --json, the job
-    is one JSON object on one line, as of get. Where no good answer came, the error says whether the job
-    may be there all the same: then look with list before you try again.
+    The key is read from DASHSCOPE_API_KEY or ~/.dashscope/api_key. If stdout is not a terminal, or with
+    --json, the job is one JSON object on one line, as in the output of get. If the command fails, the
+    error says whether the job may have been created. If so, look for it with list before you try again.
     """
-    options = Access(base_url, region, workspace, json, verbose)
+    options = ServiceOptions(base_url, region, workspace, proxy, json, verbose)
     if bool(training_file_ids) == bool(training_datasets):
-        raise click.UsageError("give --training-file or --training-dataset: one, and not both.")
+        raise click.UsageError("give either --training-file or --training-dataset.")
     if validation_file_ids and validation_datasets:
         raise click.UsageError("give --validation-file or --validation-dataset, not both.")
 
-    async def question(client: FineTuneClient) -> None:
+    async def create_job(client: FineTuneClient) -> None:
         job = await client.create(
             training_file_ids=training_file_ids or None,
             training_datasets=training_datasets,
@@ -136,9 +176,9 @@ def create(
             **fields,
         )
         if options.as_json:
-            JsonLines().tell(row_of(job))
+            JsonLines().update(row_of(job))
         else:
-            Console().print(view.details(job))
+            Console().print(terminal.details(job))
 
-    doubt = "The job may have been created all the same: look with list before you create it again."
-    ask(options, timeout, question, doubt=doubt)
+    uncertainty = "The job may have been created. Look for it with list before you create it again."
+    raise SystemExit(call_service(options, timeout, create_job, uncertainty=uncertainty))

@@ -1,4 +1,4 @@
-"""Following jobs to their ends with one client, and telling the views of it."""
+"""Follows jobs to their ends and passes every change to the views."""
 
 from __future__ import annotations
 
@@ -8,85 +8,85 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import Protocol
 
-from dashscope_ft_async.cli.board import Board, Row
-from dashscope_ft_async.client import FineTuneClient
+from dashscope_ft_async import FineTuneClient
+from dashscope_ft_async.cli.tracker import JobTracker, Row
 from dashscope_ft_async.errors import DashScopeFTError
 from dashscope_ft_async.models import FineTuneJob
 
 
 class View(Protocol):
-    """Something that shows what happens to the jobs."""
+    """Output that shows changes of jobs."""
 
-    def tell(self, row: Row) -> None:
-        """Something is new about this job; with its `exit` set, its wait is over."""
+    def update(self, row: Row) -> None:
+        """Show a change of a job. If its `exit_code` is set, its wait is over."""
         ...
 
 
 async def follow(
     client: FineTuneClient,
-    board: Board,
+    tracker: JobTracker,
     job_ids: Iterable[str],
     views: Sequence[View],
     *,
     timeout: float | None,
 ) -> None:
-    """Wait for the ends of `job_ids`, rows of `board`; a wait that goes wrong does not stop the others."""
+    """Wait for `job_ids`, which are rows of `tracker`. A wait that fails does not stop the others."""
 
-    def tell(row: Row) -> None:
+    def update_views(row: Row) -> None:
         for view in views:
-            view.tell(row)
+            view.update(row)
 
     def on_update(job: FineTuneJob) -> None:
-        # The terminal snapshot is told once, as the end.
+        # The terminal snapshot is shown once, as the end.
         if not job.is_terminal:
-            tell(board.seen(job, time.monotonic()))
+            update_views(tracker.record_snapshot(job, time.monotonic()))
 
     ends = client.as_completed(job_ids, timeout=timeout, on_update=on_update)
     async with aclosing(ends):
         async for end in ends:
             try:
-                row = board.ended(await end, time.monotonic())
+                row = tracker.record_end(await end, time.monotonic())
             except DashScopeFTError as error:
-                if error.job_id not in board.rows:
+                if error.job_id not in tracker.rows:
                     raise
-                row = board.gave_up(error.job_id, error)
-            tell(row)
+                row = tracker.record_error(error.job_id, error)
+            update_views(row)
 
 
 async def follow_all(
     client: FineTuneClient,
-    board: Board,
+    tracker: JobTracker,
     views: Sequence[View],
     *,
     refresh: float,
-    trouble: Callable[[DashScopeFTError], None],
+    on_error: Callable[[DashScopeFTError], None],
 ) -> None:
-    """Follow every active job of the account, and those that come later, until cancelled.
+    """Follow every active job of the account, also those created later, until cancelled.
 
-    They are looked for every `refresh` seconds. Where the first look goes wrong, that is raised; what goes
-    wrong with a later one is for `trouble`, and harms no wait.
+    The list of jobs is read every `refresh` seconds. An error of the first read is raised. Errors of later
+    reads go to `on_error`, and the waits continue.
     """
-    looked = False
+    is_first = True
     try:
-        async with asyncio.TaskGroup() as crowd:
+        async with asyncio.TaskGroup() as waits:
             while True:
                 try:
-                    new = [job_id for job_id in await active(client) if job_id not in board.rows]
+                    new = [job_id for job_id in await active(client) if job_id not in tracker.rows]
                 except DashScopeFTError as error:
-                    if not looked:
+                    if is_first:
                         raise
-                    trouble(error)
+                    on_error(error)
                     new = []
-                looked = True
-                board.add(new, time.monotonic())
+                is_first = False
+                tracker.add(new, time.monotonic())
                 if new:
-                    crowd.create_task(follow(client, board, new, views, timeout=None))
+                    waits.create_task(follow(client, tracker, new, views, timeout=None))
                 await asyncio.sleep(refresh)
-    except ExceptionGroup as failed:
-        raise failed.exceptions[0] from None  # the command ends with one
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None  # a command ends with one error
 
 
 async def active(client: FineTuneClient) -> list[str]:
-    """Ids of the jobs that have not ended now, in the order of their creation."""
+    """Return the ids of the jobs that have not ended, in the order of their creation."""
     newest_first = [job.job_id async for job in client.iter_jobs() if not job.is_terminal]
     return newest_first[::-1]

@@ -1,8 +1,7 @@
-"""Commands about jobs that ask once: `get`, `list`, and what can be done to a job."""
+"""The commands `get`, `list`, `cancel` and `delete`, which do not wait for a job."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Collection
 from contextlib import aclosing
@@ -11,70 +10,72 @@ from typing import Any
 import click
 from rich.console import Console
 
-from dashscope_ft_async.cli import view
-from dashscope_ft_async.cli.access import Access, access_options, ask, patience, run_to_exit
-from dashscope_ft_async.cli.board import Board, Row, printable
-from dashscope_ft_async.cli.lines import JsonLines, write_event
-from dashscope_ft_async.cli.outcome import Exit, NoAnswerError, exit_of
-from dashscope_ft_async.cli.targets import one_job
-from dashscope_ft_async.client import FineTuneClient
+from dashscope_ft_async import FineTuneClient
+from dashscope_ft_async.cli import terminal
+from dashscope_ft_async.cli.exit_codes import ExitCode, exit_code_of, time_limit
+from dashscope_ft_async.cli.job_ids import one_job
+from dashscope_ft_async.cli.messages import printable
+from dashscope_ft_async.cli.options import (
+    ServiceOptions,
+    call_service,
+    run_async,
+    service_options,
+    timeout_option,
+)
+from dashscope_ft_async.cli.output import JsonLines, write_event
+from dashscope_ft_async.cli.tracker import JobTracker, Row
 from dashscope_ft_async.errors import DashScopeFTError
 from dashscope_ft_async.models import FineTuneJob, JobStatus
 
-ASKS = "2 usage, 4 timed out, 5 refused, 6 unreachable, 130 interrupted."
-
-
-_DOUBT = "It may have been carried out all the same:"
+OTHER_CODES = "2 usage, 4 timed out, 5 refused, 6 unreachable, 130 interrupted."
 
 
 def row_of(job: FineTuneJob) -> Row:
-    """What one snapshot says, as a row."""
-    ended = exit_of(job) if job.is_terminal else None
-    return Row(job_id=job.job_id, since=time.monotonic(), job=job, exit=ended)
+    """Return a row for one snapshot."""
+    exit_code = exit_code_of(job) if job.is_terminal else None
+    return Row(job_id=job.job_id, since=time.monotonic(), job=job, exit_code=exit_code)
 
 
 @click.command(
     epilog="Exit codes: 0 the job was read, whatever its status; 2 usage, 4 timed out, 5 refused, "
-    "6 unreachable, 130 interrupted. For a code by status: wait --timeout 0 ID."
+    "6 unreachable, 130 interrupted. For an exit code that depends on the status, use: wait --timeout 0 ID."
 )
 @one_job
-@access_options
-@patience
-def get(job_id: str, timeout: float, **access: Any) -> None:
+@service_options
+@timeout_option
+def get(job_id: str, timeout: float, **service: Any) -> None:
     """Show one job as it is now.
 
-    The key is read from DASHSCOPE_API_KEY or ~/.dashscope/api_key. Into a pipe, or with --json, the job
-    is one JSON object on one line.
+    The key is read from DASHSCOPE_API_KEY or ~/.dashscope/api_key. If stdout is not a terminal, or with
+    --json, the job is one JSON object on one line.
     """
-    options = Access(**access)
+    options = ServiceOptions(**service)
     console = Console(stderr=True)
-    board = Board([job_id], time.monotonic())
+    tracker = JobTracker([job_id], time.monotonic())
 
-    async def run() -> Exit:
+    async def run() -> ExitCode:
         async with options.client() as client:
-            row = await _read(client, board, job_id, timeout)
+            row = await _read(client, tracker, job_id, timeout)
         if row.error is not None:
-            view.complain(console, row.error)
+            terminal.print_error(console, row.error)
         if options.as_json:
-            JsonLines().tell(row)
+            JsonLines().update(row)
         elif row.job is not None:
-            Console().print(view.details(row.job))
-        return Exit.SUCCEEDED if row.error is None else exit_of(row.error)
+            Console().print(terminal.details(row.job))
+        return ExitCode.SUCCEEDED if row.error is None else exit_code_of(row.error)
 
-    with view.logs(console, options.log_level):
-        raise SystemExit(run_to_exit(run, console, as_json=options.as_json))
+    with terminal.logs(console, options.log_level):
+        raise SystemExit(run_async(run, console, as_json=options.as_json))
 
 
-async def _read(client: FineTuneClient, board: Board, job_id: str, timeout: float) -> Row:
+async def _read(client: FineTuneClient, tracker: JobTracker, job_id: str, timeout: float) -> Row:
     now = time.monotonic()
     try:
-        async with asyncio.timeout(timeout):
+        async with time_limit(timeout, f"no answer within {timeout:g} s.", job_id):
             job = await client.get(job_id)
-    except DashScopeFTError as error:  # first: some of these are a TimeoutError as well
-        return board.gave_up(job_id, error)
-    except TimeoutError:
-        return board.gave_up(job_id, NoAnswerError(f"no answer within {timeout:g} s.", job_id=job_id))
-    return board.ended(job, now) if job.is_terminal else board.seen(job, now)
+    except DashScopeFTError as error:
+        return tracker.record_error(job_id, error)
+    return tracker.record_end(job, now) if job.is_terminal else tracker.record_snapshot(job, now)
 
 
 async def _listed(
@@ -89,19 +90,19 @@ async def _listed(
             yield job
 
 
-@click.command("list", epilog=f"Exit codes: 0 the jobs were read, even if there are none; {ASKS}")
-@access_options
-@patience
-@click.option("--model", metavar="NAME", help="Only jobs that tune this model.")
+@click.command("list", epilog=f"Exit codes: 0 the jobs were read, even if there are none; {OTHER_CODES}")
+@service_options
+@timeout_option
+@click.option("--model", metavar="NAME", help="Only jobs that train this model.")
 @click.option(
     "--status",
     "statuses",
     type=click.Choice([status.value for status in JobStatus], case_sensitive=False),
     multiple=True,
-    help="Only jobs in this status; may be given again.",
+    help="Only jobs with this status. May be given again.",
 )
 @click.option(
-    "--page", type=click.IntRange(min=1), metavar="N", help="Only this page of the service's; else all."
+    "--page", type=click.IntRange(min=1), metavar="N", help="Read only page N of the list. Default: all."
 )
 @click.option(
     "--page-size", type=click.IntRange(1, 100), default=100, show_default=True, help="Jobs per page."
@@ -112,78 +113,79 @@ def list_jobs(
     page: int | None,
     page_size: int,
     timeout: float,
-    **access: Any,
+    **service: Any,
 ) -> None:
     """List the jobs of the account.
 
-    The key is read from DASHSCOPE_API_KEY or ~/.dashscope/api_key. Into a pipe, or with --json, each job
-    is one JSON object on one line, as of get. The service knows no filter by status: --status chooses
-    among the jobs it gave.
+    The key is read from DASHSCOPE_API_KEY or ~/.dashscope/api_key. If stdout is not a terminal, or with
+    --json, each job is one JSON object on one line, as in the output of get. The service has no filter by
+    status: --status selects from the jobs that it returned.
     """
-    options = Access(**access)
-    board = Board((), time.monotonic())
+    options = ServiceOptions(**service)
+    tracker = JobTracker((), time.monotonic())
 
-    async def question(client: FineTuneClient) -> None:
+    async def read_jobs(client: FineTuneClient) -> None:
         async for job in _listed(client, page, page_size, model):
             if statuses and job.status not in statuses:
                 continue
-            board.rows[job.job_id] = row = row_of(job)
+            tracker.rows[job.job_id] = row = row_of(job)
             if options.as_json:
-                JsonLines().tell(row)
-        if not options.as_json and board.rows:
-            Console().print(view.final_table(board))
+                JsonLines().update(row)
         if not options.as_json:
-            click.echo(board.tally() or "No jobs.", err=True)
+            terminal.print_jobs(Console(), tracker)
+            click.echo(tracker.status_summary() or "No jobs.", err=True)
 
-    ask(options, timeout, question)
+    raise SystemExit(call_service(options, timeout, read_jobs))
 
 
-@click.command(epilog=f"Exit codes: 0 the cancel was accepted; {ASKS}")
+@click.command(epilog=f"Exit codes: 0 the service accepted the request to cancel; {OTHER_CODES}")
 @one_job
-@access_options
-@patience
-def cancel(job_id: str, timeout: float, **access: Any) -> None:
+@service_options
+@timeout_option
+def cancel(job_id: str, timeout: float, **service: Any) -> None:
     """Ask the service to cancel a job.
 
-    The key is read from DASHSCOPE_API_KEY or ~/.dashscope/api_key. That it was accepted does not end the
-    job: it is CANCELING, and may yet end in any way. Wait for it to know.
+    The key is read from DASHSCOPE_API_KEY or ~/.dashscope/api_key. When the command returns, the job has
+    not ended yet: its status is CANCELING, and it may still succeed or fail. Use wait to see how it ends.
     """
-    options = Access(**access)
+    options = ServiceOptions(**service)
 
-    async def question(client: FineTuneClient) -> None:
+    async def cancel_job(client: FineTuneClient) -> None:
         await client.cancel(job_id)
-        _done(options, "cancel_accepted", job_id, "cancel accepted")
+        _report_done(options, "cancel_accepted", job_id, "cancel accepted")
 
-    ask(options, timeout, question, job_id, f"{_DOUBT} get tells how the job is.")
+    uncertainty = "The job may have been canceled. Use get to see its status."
+    raise SystemExit(call_service(options, timeout, cancel_job, job_id, uncertainty))
 
 
-@click.command(epilog=f"Exit codes: 0 the job was deleted, 1 answered with no, {ASKS}")
+@click.command(epilog=f"Exit codes: 0 the job was deleted, 1 not confirmed, {OTHER_CODES}")
 @one_job
-@access_options
-@patience
-@click.option("-y", "--yes", is_flag=True, help="Do not ask first.")
-def delete(job_id: str, timeout: float, yes: bool, **access: Any) -> None:
-    """Delete a job; one in training cannot be deleted.
+@service_options
+@timeout_option
+@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
+def delete(job_id: str, timeout: float, yes: bool, **service: Any) -> None:
+    """Delete a job. A running job cannot be deleted.
 
-    The key is read from DASHSCOPE_API_KEY or ~/.dashscope/api_key. It cannot be undone, so --yes is
-    needed where nobody can be asked.
+    The key is read from DASHSCOPE_API_KEY or ~/.dashscope/api_key. The deletion cannot be undone. The
+    command asks for confirmation; if stdout is not a terminal, --yes is required.
     """
-    options = Access(**access)
+    options = ServiceOptions(**service)
     if not yes:
         if options.as_json:
-            raise click.UsageError("--yes is needed where stdout is no terminal, and with --json.")
+            raise click.UsageError("--yes is required with --json, and if stdout is not a terminal.")
         if not click.confirm(f"Delete {printable(job_id)}?", err=True):
-            raise SystemExit(Exit.FAILED)
+            raise SystemExit(ExitCode.FAILED)
 
-    async def question(client: FineTuneClient) -> None:
+    async def delete_job(client: FineTuneClient) -> None:
         await client.delete(job_id)
-        _done(options, "deleted", job_id, "deleted")
+        _report_done(options, "deleted", job_id, "deleted")
 
-    ask(options, timeout, question, job_id, f"{_DOUBT} get tells whether the job is there.")
+    uncertainty = "The job may have been deleted. Use get to see whether it still exists."
+    raise SystemExit(call_service(options, timeout, delete_job, job_id, uncertainty))
 
 
-def _done(options: Access, name: str, job_id: str, words: str) -> None:
+def _report_done(options: ServiceOptions, event: str, job_id: str, text: str) -> None:
     if options.as_json:
-        write_event(name, job_id)
+        write_event(event, job_id)
     else:
-        click.echo(f"{printable(job_id)}: {words}")
+        click.echo(f"{printable(job_id)}: {text}")

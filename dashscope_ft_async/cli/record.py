@@ -1,4 +1,4 @@
-"""The record of a wait: a file of JSON lines with all that a pipe would get, and every request besides."""
+"""The record of a wait: a file with the JSON lines of stdout, and a line for every request."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from typing import TextIO
 import click
 from rich.console import Console
 
-from dashscope_ft_async.cli.board import Row, brief, printable
-from dashscope_ft_async.cli.lines import Json, event_json, row_json, text_of
+from dashscope_ft_async.cli.messages import printable, short_error
+from dashscope_ft_async.cli.output import Json, event_json, row_json, to_text
+from dashscope_ft_async.cli.tracker import Row
 from dashscope_ft_async.errors import DashScopeFTError
 from dashscope_ft_async.hooks import Event, RequestFinished, Retrying, Throttled
 
 
 class Record:
-    """A view and a hook in one. A file that cannot be written any more ends the record, and no wait."""
+    """A view and a hook. If the file can no longer be written, the record ends and the waits continue."""
 
     def __init__(self, file: TextIO, console: Console) -> None:
         self._file: TextIO | None = file
         self._console = console
 
-    def tell(self, row: Row) -> None:
-        """Write what is new about a job."""
+    def update(self, row: Row) -> None:
+        """Write a change of a job."""
         self._write(row_json(row, datetime.now(UTC)))
 
     def __call__(self, event: Event) -> None:
-        """Write what happened on the way to the service."""
+        """Write an event of the client."""
         line = event_line(event, datetime.now(UTC))
         if line is not None:
             self._write(line)
@@ -38,14 +39,14 @@ class Record:
         if self._file is None:
             return
         try:
-            print(text_of(line), file=self._file, flush=True)
+            print(to_text(line), file=self._file, flush=True)
         except OSError as error:
             self._file = None
             self._console.print(f"error: the record ends here: {error.strerror}", soft_wrap=True)
 
 
 def event_line(event: Event, at: datetime) -> Json | None:
-    """The line for an event of the client; `None` for those that rows tell better."""
+    """Return the line for an event of the client; `None` if it has none, such as changes of a job."""
     match event:
         case RequestFinished():
             return event_json(
@@ -60,14 +61,14 @@ def event_line(event: Event, at: datetime) -> Json | None:
             )
         case Retrying():
             error = event.error
-            told = brief(error) if isinstance(error, DashScopeFTError) else type(error).__name__
+            reason = short_error(error) if isinstance(error, DashScopeFTError) else type(error).__name__
             return event_json(
                 "retrying",
                 event.job_id,
                 at,
                 attempt=event.attempt,
                 seconds=round(event.seconds, 6),
-                reason=printable(told),
+                reason=printable(reason),
             )
         case Throttled():
             return event_json(
@@ -82,15 +83,19 @@ def event_line(event: Event, at: datetime) -> Json | None:
             return None
 
 
-def opened(path: Path | None) -> TextIO | None:
-    """The record to go on with, until the command ends. Raises `click.BadParameter` where there is none."""
+def open_record(path: Path | None) -> TextIO | None:
+    """Open a file to append to; it is closed when the command ends.
+
+    Raises:
+        click.BadParameter: it cannot be opened.
+    """
     if path is None:
         return None
     try:
-        torn = path.is_file() and _is_torn(path)
-        # Unbuffered: what could not be written is given up at once, and does not come back at the end.
+        is_cut = path.is_file() and _is_last_line_cut(path)
+        # Unbuffered: a line that could not be written must not be tried again when the file is closed.
         file = TextIOWrapper(path.open("ab", buffering=0), "ascii", write_through=True)
-        if torn:
+        if is_cut:
             file.write("\n")
     except OSError as error:
         raise click.BadParameter(f"{path}: {error.strerror}.", param_hint="--record") from None
@@ -98,8 +103,8 @@ def opened(path: Path | None) -> TextIO | None:
     return file
 
 
-def _is_torn(path: Path) -> bool:
-    """Whether the last line was cut: the next one is not to be glued to it."""
+def _is_last_line_cut(path: Path) -> bool:
+    """Return whether the last line has no end, so that the next one would be joined to it."""
     with path.open("rb") as file:
         size = file.seek(0, SEEK_END)
         file.seek(max(0, size - 1))

@@ -1,4 +1,4 @@
-"""The command that prints the schema of the JSON lines."""
+"""The command `schema`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 
 
 def schema_text() -> str:
-    """The JSON Schema (2020-12) of every line that a command writes."""
+    """Return the JSON Schema (2020-12) of all lines that the commands write."""
     return (files("dashscope_ft_async.cli") / "events.schema.json").read_text(encoding="utf-8")
 
 
@@ -17,9 +17,9 @@ def schema_text() -> str:
     epilog="Exit codes: 0 the schema was printed, 2 usage.",
 )
 def schema() -> None:
-    """Print the JSON Schema (2020-12) of the lines that commands write into a pipe or with --json.
+    """Print the JSON Schema (2020-12) of the JSON lines that the commands write.
 
-    Each line says by which version it is written. Under one version names are only added, so a reader that
-    ignores what it does not know goes on working.
+    The field schema of each line is the version. While the version stays the same, events and fields are
+    only added, so ignore those that you do not know.
     """
     click.echo(schema_text(), nl=False)

@@ -1,4 +1,4 @@
-"""The command that runs the simulator as a server."""
+"""The command `simulate`: the simulator as a server."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ from typing import NoReturn
 import click
 from rich.console import Console
 
-from dashscope_ft_async.cli.access import run_to_exit, seconds
-from dashscope_ft_async.cli.lines import write_event
-from dashscope_ft_async.cli.outcome import Exit
-from dashscope_ft_async.cli.show import terminals
-from dashscope_ft_async.testing import DEFAULT_TIMELINE, Simulator
+from dashscope_ft_async.cli.exit_codes import ExitCode
+from dashscope_ft_async.cli.options import check_finite, run_async
+from dashscope_ft_async.cli.output import write_event
+from dashscope_ft_async.cli.views import terminals
+from dashscope_ft_async.testing import Simulator
+from dashscope_ft_async.testing.simulator import USUAL_LIFE
 
-_USUAL_SECONDS = float(DEFAULT_TIMELINE[-1][0])
+_DEFAULT_SECONDS = float(USUAL_LIFE[-1][0])
 _LOSSES = 40
 _CODE, _MESSAGE = "InvalidTrainingData", "line 17 is not valid JSON"
-_MEMORY = 60.0
+_CLEAR_EVERY = 60.0
 
 
 @click.command(
     short_help="Run a simulated service on 127.0.0.1.",
-    epilog="Exit codes: 2 usage, as where the port is taken; 130 interrupted, which is how it ends.",
+    epilog="Exit codes: 2 usage, or the port is in use; 130 interrupted, which is how the command ends.",
 )
-@click.option("--json", "as_json", is_flag=True, help="A JSON line on stdout, also on a terminal.")
+@click.option("--json", "as_json", is_flag=True, help="Write a JSON line to stdout, on a terminal too.")
 @click.option(
     "--port",
     type=click.IntRange(0, 65_535),
     default=0,
-    show_default="any that is free",
+    show_default="a free port",
     metavar="N",
     help="Port to listen on.",
 )
@@ -41,42 +42,42 @@ _MEMORY = 60.0
     default=3,
     show_default=True,
     metavar="N",
-    help="Jobs at first.",
+    help="Number of jobs at the start.",
 )
 @click.option(
     "--job-seconds",
     type=click.FloatRange(min=0, min_open=True),
-    callback=seconds,
-    default=_USUAL_SECONDS,
+    callback=check_finite,
+    default=_DEFAULT_SECONDS,
     show_default=True,
     metavar="SECONDS",
-    help="How long a job takes from its creation to its end.",
+    help="Time from the creation of a job to its end.",
 )
 @click.option(
     "--latency",
     type=click.FloatRange(min=0),
-    callback=seconds,
+    callback=check_finite,
     default=0.0,
     metavar="SECONDS",
-    help="Answer each request only after so long.",
+    help="Delay of each answer.",
 )
 @click.option(
     "--rate-limit",
     type=click.FloatRange(min=0, min_open=True),
-    callback=seconds,
+    callback=check_finite,
     metavar="N",
-    help="Answer what goes beyond N requests per second with a 429.",
+    help="Answer requests beyond N per second with status 429.",
 )
 def simulate(
     as_json: bool, port: int, jobs: int, job_seconds: float, latency: float, rate_limit: float | None
 ) -> None:
     """Run a simulated service on 127.0.0.1 until Ctrl-C, and print its URL.
 
-    It needs no key and takes any. Give the URL as --base-url or DASHSCOPE_BASE_URL to the other commands
-    or to a program. Its jobs train with about 40 losses in their logs, and succeed; of those at first,
+    It needs no key and accepts any key. Pass the URL to other commands or programs as --base-url or
+    DASHSCOPE_BASE_URL. The jobs write about 40 losses to their logs and succeed. Of the jobs at the start,
     every third fails.
     """
-    life = [(at * job_seconds / _USUAL_SECONDS, status) for at, status in DEFAULT_TIMELINE]
+    life = [(at * job_seconds / _DEFAULT_SECONDS, status) for at, status in USUAL_LIFE]
     service = Simulator(
         latency=latency,
         rate_limit=rate_limit,
@@ -85,13 +86,13 @@ def simulate(
         port=port,
     )
 
-    async def run() -> Exit:
+    async def run() -> ExitCode:
         async with AsyncExitStack() as stack:
             try:
                 await stack.enter_async_context(service)
             except OSError as error:
-                told = os.strerror(error.errno) if error.errno else str(error)
-                raise click.BadParameter(f"{port}: {told}.", param_hint="--port") from None
+                reason = os.strerror(error.errno) if error.errno else str(error)
+                raise click.BadParameter(f"{port}: {reason}.", param_hint="--port") from None
             for number in range(1, jobs + 1):
                 if number % 3:
                     service.add_job(life)
@@ -101,14 +102,14 @@ def simulate(
                 write_event("simulating", None, base_url=service.base_url)
             else:
                 click.echo(service.base_url)
-            click.echo("Ctrl-C ends it.", err=True)
-            await forgetting(service)
+            click.echo("Press Ctrl-C to stop it.", err=True)
+            await clear_requests(service)
 
-    raise SystemExit(run_to_exit(run, Console(stderr=True)))
+    raise SystemExit(run_async(run, Console(stderr=True)))
 
 
-async def forgetting(service: Simulator) -> NoReturn:
-    """Let `service` run until cancelled, without an ever longer record of requests that nobody reads."""
+async def clear_requests(service: Simulator) -> NoReturn:
+    """Empty the list of requests that `service` keeps, again and again, until cancelled."""
     while True:
-        await asyncio.sleep(_MEMORY)
+        await asyncio.sleep(_CLEAR_EVERY)
         service.requests.clear()

@@ -1,4 +1,4 @@
-"""The commands that follow jobs: `wait` for scripts, `watch` for people."""
+"""The commands `wait`, for scripts, and `watch`, for people."""
 
 from __future__ import annotations
 
@@ -12,16 +12,23 @@ import attrs
 import click
 from rich.console import Console
 
-from dashscope_ft_async.cli import view
-from dashscope_ft_async.cli.access import DAY, GET_PATIENCE, Access, access_options, run_to_exit, seconds
-from dashscope_ft_async.cli.board import Board
+from dashscope_ft_async import FineTuneClient
+from dashscope_ft_async.cli import terminal
+from dashscope_ft_async.cli.exit_codes import ExitCode, resume_command
 from dashscope_ft_async.cli.follow import View, follow, follow_all
+from dashscope_ft_async.cli.job_ids import JobSelection, many_jobs
 from dashscope_ft_async.cli.live.health import Health
-from dashscope_ft_async.cli.outcome import Exit, go_on_line
-from dashscope_ft_async.cli.record import Record, opened
-from dashscope_ft_async.cli.show import shown
-from dashscope_ft_async.cli.targets import Targets, many_jobs
-from dashscope_ft_async.client import FineTuneClient
+from dashscope_ft_async.cli.options import (
+    REQUEST_TIMEOUT,
+    WAIT_TIMEOUT,
+    ServiceOptions,
+    check_finite,
+    run_async,
+    service_options,
+)
+from dashscope_ft_async.cli.record import Record, open_record
+from dashscope_ft_async.cli.tracker import JobTracker
+from dashscope_ft_async.cli.views import open_views
 from dashscope_ft_async.errors import DashScopeFTError
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -32,73 +39,74 @@ def _record_option(command: _F) -> _F:
         "--record",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Append what happens to FILE as JSON lines, every request included.",
+        help="Append all changes and all requests to FILE as JSON lines.",
     )(command)
 
 
 @attrs.frozen
 class Following:
-    """A command that follows jobs, around the way in which it does."""
+    """A run of `wait` or `watch`: the parts that both have."""
 
     command: str
-    targets: Targets
-    options: Access
+    selection: JobSelection
+    options: ServiceOptions
     record: TextIO | None
     console: Console = attrs.field(init=False, factory=partial(Console, stderr=True))
 
     def run(
         self,
-        how: Callable[[FineTuneClient, Board, Sequence[View]], Awaitable[Exit]],
-        again: Iterable[str],
+        main: Callable[[FineTuneClient, JobTracker, Sequence[View]], Awaitable[ExitCode]],
+        arguments: Iterable[str],
         *,
         endless: bool = False,
     ) -> NoReturn:
-        """Follow, show what came of it, and end the command.
+        """Run `main`, show the jobs, and end the command.
 
-        After Ctrl-C it is to go on with the options `again`, for the jobs that had not ended or, where
-        it is `endless`, as it began.
+        After Ctrl-C, print the command that continues, with `arguments`: for the jobs that had not ended,
+        or if it is `endless`, for the same selection.
         """
-        board, health = Board(whole=self.targets.ids is None), Health(time.monotonic)
+        tracker = JobTracker(is_whole_account=self.selection.ids is None)
+        health = Health(time.monotonic)
         recorder = [] if self.record is None else [Record(self.record, self.console)]
 
-        async def follow_them() -> Exit:
+        async def follow_jobs() -> ExitCode:
             async with (
                 self.options.client([*recorder, health]) as client,
-                shown(board, self.console, client, health, as_json=self.options.as_json) as views,
+                open_views(tracker, self.console, client, health, as_json=self.options.as_json) as views,
             ):
-                return await how(client, board, [*views, *recorder])
+                return await main(client, tracker, [*views, *recorder])
 
-        with view.logs(self.console, self.options.log_level):
-            code = run_to_exit(follow_them, self.console, as_json=self.options.as_json)
-        if board.rows and not self.options.as_json:
-            Console().print(view.final_table(board))
-        as_begun = endless or not board.rows
-        left = (self.targets.ids or []) if as_begun else board.pending
-        if code is Exit.INTERRUPTED and (left or as_begun):
-            recorded = [] if self.record is None else ["--record", self.record.name]
-            every = ["--all"] if as_begun and self.targets.ids is None else []
-            words = [*self.options.words(), *again, *recorded, *every]
-            click.echo(f"Interrupted; the jobs go on. To {self.command} on:", err=True)
-            click.echo(f"  {go_on_line(self.command, words, left)}", err=True)
+        with terminal.logs(self.console, self.options.log_level):
+            code = run_async(follow_jobs, self.console, as_json=self.options.as_json)
+        if not self.options.as_json:
+            terminal.print_jobs(Console(), tracker)
+        same_selection = endless or not tracker.rows
+        remaining = (self.selection.ids or []) if same_selection else tracker.pending
+        if code is ExitCode.INTERRUPTED and (remaining or same_selection):
+            record = [] if self.record is None else ["--record", self.record.name]
+            every = ["--all"] if same_selection and self.selection.ids is None else []
+            again = [*self.options.to_arguments(), *arguments, *record, *every]
+            click.echo(f"Interrupted. The jobs continue. To {self.command} again:", err=True)
+            click.echo(f"  {resume_command(self.command, again, remaining)}", err=True)
         raise SystemExit(code)
 
-    def complain(self, error: DashScopeFTError) -> None:
-        """Tell of an error that ends nothing."""
-        view.complain(self.console, error)
+    def print_error(self, error: DashScopeFTError) -> None:
+        """Write an error to stderr."""
+        terminal.print_error(self.console, error)
 
 
 @click.command(
     epilog="Exit codes: 0 all SUCCEEDED, 1 one FAILED, 2 usage, 3 one CANCELED, 4 timed out, 5 refused, "
-    "6 unreachable, 130 interrupted. With several, the first in the order 1, 3, 2, 5, 6, 4."
+    "6 unreachable, 130 interrupted. For several jobs: the first of 1, 3, 2, 5, 6, 4 that occurred."
 )
 @many_jobs
-@access_options
+@service_options
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0),
-    callback=seconds,
+    callback=check_finite,
     metavar="SECONDS",
-    help="Give up after so many seconds, 86400 by default; 0 asks once.",
+    help="Give up after this many seconds. Default: 86400. 0 requests each job once.",
 )
 @click.option("--no-timeout", is_flag=True, help="Never give up.")
 @_record_option
@@ -108,64 +116,68 @@ def wait(
     timeout: float | None,
     no_timeout: bool,
     record: Path | None,
-    **access: Any,
+    **service: Any,
 ) -> None:
     """Wait until all jobs have ended.
 
-    ID may be - for ids on stdin: words, or the JSON lines of this command, such as those of list. With
-    --all it is every job of the account that is active now.
+    With - as ID, job ids are read from stdin: words, or JSON lines of this command, such as those of list.
+    With --all, the command waits for every job of the account that is active now.
 
-    The key is read from DASHSCOPE_API_KEY or ~/.dashscope/api_key. On a terminal the jobs are shown
-    live; into a pipe, or with --json, every change is one JSON object per line. Interrupting touches
-    no job.
+    The key is read from DASHSCOPE_API_KEY or ~/.dashscope/api_key. A terminal shows the jobs live. If
+    stdout is not a terminal, or with --json, every change is one JSON object on one line. Interrupting the
+    command does not affect the jobs.
     """
     if no_timeout and timeout is not None:
-        raise click.UsageError("--timeout and --no-timeout exclude each other.")
-    limit = None if no_timeout else DAY if timeout is None else timeout
-    following = Following("wait", Targets.of(job_ids, every), Access(**access), opened(record))
+        raise click.UsageError("give --timeout or --no-timeout, not both.")
+    limit = None if no_timeout else WAIT_TIMEOUT if timeout is None else timeout
+    following = Following(
+        "wait", JobSelection.of(job_ids, every), ServiceOptions(**service), open_record(record)
+    )
 
-    async def to_the_end(client: FineTuneClient, board: Board, views: Sequence[View]) -> Exit:
-        began = time.monotonic()
-        board.add(await following.targets.find(client, limit or GET_PATIENCE), began)
-        if not board.rows:
+    async def wait_for_all(client: FineTuneClient, tracker: JobTracker, views: Sequence[View]) -> ExitCode:
+        started = time.monotonic()
+        tracker.add(await following.selection.find(client, limit or REQUEST_TIMEOUT), started)
+        if not tracker.rows:
             click.echo("No jobs to wait for.", err=True)
-        left = None if limit is None else max(0.0, limit - (time.monotonic() - began))
-        await follow(client, board, board.pending, views, timeout=left)
-        return board.exit
+        left = None if limit is None else max(0.0, limit - (time.monotonic() - started))
+        await follow(client, tracker, tracker.pending, views, timeout=left)
+        return tracker.exit_code
 
-    again = ["--no-timeout"] if no_timeout else [] if timeout is None else ["--timeout", f"{timeout:.15g}"]
-    following.run(to_the_end, again)
+    timeouts = [] if timeout is None else ["--timeout", f"{timeout:.15g}"]
+    following.run(wait_for_all, ["--no-timeout"] if no_timeout else timeouts)
 
 
 @click.command(
-    epilog="Exit codes: 0 all have ended, in whichever way; 2 usage, 5 refused, 6 unreachable, "
+    epilog="Exit codes: 0 all jobs have ended, with any status; 2 usage, 5 refused, 6 unreachable, "
     "130 interrupted, which is how watch --all ends."
 )
 @many_jobs
-@access_options
+@service_options
 @click.option(
     "--refresh",
     type=click.FloatRange(min=0, min_open=True),
-    callback=seconds,
+    callback=check_finite,
     default=60.0,
     show_default=True,
     metavar="SECONDS",
-    help="With --all: look for new jobs so often.",
+    help="With --all: seconds between two looks for new jobs.",
 )
 @_record_option
-def watch(job_ids: Sequence[str], every: bool, refresh: float, record: Path | None, **access: Any) -> None:
+def watch(job_ids: Sequence[str], every: bool, refresh: float, record: Path | None, **service: Any) -> None:
     """Show jobs as they change, until all have ended.
 
-    As wait, but it never gives up, and how the jobs end does not matter to its exit code. With --all it
-    also takes in the jobs that come later, and goes on until Ctrl-C.
+    Like wait, but without a time limit, and the exit code does not depend on how the jobs end. With --all,
+    the command also shows jobs that are created later, and continues until Ctrl-C.
     """
-    following = Following("watch", Targets.of(job_ids, every), Access(**access), opened(record))
+    following = Following(
+        "watch", JobSelection.of(job_ids, every), ServiceOptions(**service), open_record(record)
+    )
 
-    async def on_and_on(client: FineTuneClient, board: Board, views: Sequence[View]) -> Exit:
+    async def watch_all(client: FineTuneClient, tracker: JobTracker, views: Sequence[View]) -> ExitCode:
         if every:
-            await follow_all(client, board, views, refresh=refresh, trouble=following.complain)
-        board.add(await following.targets.find(client), time.monotonic())
-        await follow(client, board, board.pending, views, timeout=None)
-        return board.trouble
+            await follow_all(client, tracker, views, refresh=refresh, on_error=following.print_error)
+        tracker.add(await following.selection.find(client), time.monotonic())
+        await follow(client, tracker, tracker.pending, views, timeout=None)
+        return tracker.error_exit_code
 
-    following.run(on_and_on, ["--refresh", f"{refresh:.15g}"] if every else [], endless=every)
+    following.run(watch_all, ["--refresh", f"{refresh:.15g}"] if every else [], endless=every)

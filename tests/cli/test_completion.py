@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from dashscope_ft_async import JobStatus
-from dashscope_ft_async._api.config import REGIONS
+from dashscope_ft_async import REGIONS, JobStatus
 from dashscope_ft_async.cli import commands, completion
 from dashscope_ft_async.testing import Fault
 from tests.conftest import KEY

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from dashscope_ft_async import FineTuneClient
-from dashscope_ft_async.cli import access
-from dashscope_ft_async.cli.show import Terminals
+from dashscope_ft_async.cli import options
+from dashscope_ft_async.cli.views import Terminals
 from dashscope_ft_async.testing import Fault
 from tests.support.cli_service import Service, lines_of, run
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("quick_client")
 
 @pytest.fixture
 def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(access, "terminals", lambda: Terminals(stdout=True, stderr=True))
+    monkeypatch.setattr(options, "terminals", lambda: Terminals(stdout=True, stderr=True))
 
 
 def test_create_tells_the_job_as_get_does(server: Service) -> None:
@@ -64,12 +64,12 @@ def test_create_takes_data_sets(server: Service, tmp_path: Path) -> None:
     ("args", "said"),
     [
         ([], "--model"),
-        (NEEDED[:2], "give --training-file or --training-dataset"),
-        ([*NEEDED, "--training-dataset", ONE], "one, and not both"),
+        (NEEDED[:2], "give either --training-file or --training-dataset"),
+        ([*NEEDED, "--training-dataset", ONE], "give either --training-file or --training-dataset"),
         ([*NEEDED, "--validation-file", "f", "--validation-dataset", ONE], "not both"),
         ([*NEEDED, "--hyper-parameter", "n_epochs"], "NAME=VALUE"),
-        ([*NEEDED[:2], "--training-dataset", "file-1"], "no JSON: "),
-        ([*NEEDED[:2], "--training-dataset", "[7]"], "no JSON object"),
+        ([*NEEDED[:2], "--training-dataset", "file-1"], "not valid JSON: "),
+        ([*NEEDED[:2], "--training-dataset", "[7]"], "not a JSON object"),
         ([*NEEDED[:2], "--training-dataset", "@/no/such/file"], "No such file"),
     ],
 )
@@ -77,6 +77,55 @@ def test_create_refuses_what_cannot_be(args: list[str], said: str) -> None:
     result = run("create", *args)
     assert result.exit_code == 2
     assert said in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("True", True),
+        ("FALSE", False),
+        (".9", 0.9),
+        ("1.", 1.0),
+        ("-.5e-3", -0.5e-3),
+        ("+5", 5),
+        ("1e-4", 1e-4),
+        ('"True"', "True"),
+        ("null", None),
+        ("lora", "lora"),
+        ("1,000", "1,000"),
+        ("[1, 2]", [1, 2]),
+    ],
+)
+def test_a_hyper_parameter_is_sent_as_people_mean_it(server: Service, text: str, value: object) -> None:
+    result = run("create", "--base-url", server.url, *NEEDED, "--hyper-parameter", f"x={text}")
+    (line,) = lines_of(result.stdout)
+    assert line["job"]["hyper_parameters"] == {"x": value}
+    assert type(line["job"]["hyper_parameters"]["x"]) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("None", "x=null"),
+        ("NaN", "finite"),
+        ("-inf", "finite"),
+        ("{'r': 8}", "not valid JSON"),
+        ("[" * 100_000, "nested too deep"),
+    ],
+)
+def test_an_ambiguous_hyper_parameter_is_refused_with_the_word_to_write(text: str, advice: str) -> None:
+    result = run("create", *NEEDED, "--hyper-parameter", f"x={text}")
+    assert result.exit_code == 2
+    assert advice in result.stderr
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_data_set_file_may_have_a_byte_order_mark(server: Service, tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "data.json"
+    path.write_text(ONE, encoding=encoding)
+    result = run("create", "--base-url", server.url, *NEEDED[:2], "--training-dataset", f"@{path}")
+    (line,) = lines_of(result.stdout)
+    assert line["job"]["training_datasets"] == [json.loads(ONE)]
 
 
 def test_checkpoints_are_a_line_each_the_newest_first(server: Service) -> None:
@@ -109,7 +158,7 @@ def test_export_waits_for_the_model_and_names_it(server: Service, monkeypatch: p
     result = run(*asked)
     (line,) = lines_of(result.stdout)
     assert (result.exit_code, line["checkpoint"]["status"]) == (0, "SUCCEEDED")
-    monkeypatch.setattr(access, "terminals", lambda: Terminals(stdout=True, stderr=True))
+    monkeypatch.setattr(options, "terminals", lambda: Terminals(stdout=True, stderr=True))
     assert run(*asked).stdout == line["checkpoint"]["model_name"] + "\n"
 
 

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 import trustme
 
-from dashscope_ft_async.cli import access
+from dashscope_ft_async.cli import options as access
 from dashscope_ft_async.cli.doctor import command as doctor
 from dashscope_ft_async.cli.doctor.checks import Verdict, of_clock, of_trouble
-from dashscope_ft_async.cli.show import Terminals
+from dashscope_ft_async.cli.views import Terminals
 from dashscope_ft_async.testing import Fault, Simulator
 from tests.conftest import KEY
 from tests.support.adversary import Adversary, Answer, then_closed, then_silent, whole

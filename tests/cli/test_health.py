@@ -43,13 +43,13 @@ def world() -> World:
 
 
 def test_before_the_first_answer_nothing_is_claimed(world: World) -> None:
-    assert (world.health.word, world.health.facts) == ("no answer yet", ["0 requests"])
+    assert (world.health.text, world.health.details) == ("no answer yet", ["0 requests"])
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 404])
 def test_an_answer_is_a_connection(status: int, world: World) -> None:
     world.answer(status)
-    assert (world.health.word, world.health.facts) == ("ok", ["1 request"])
+    assert (world.health.text, world.health.details) == ("ok", ["1 request"])
 
 
 @pytest.mark.parametrize(
@@ -69,16 +69,16 @@ def test_an_outage_lasts_from_the_first_failure_to_the_next_good_answer(
     world.answer(status, error)
     world.now = 265.0
     world.answer(status, error)
-    assert world.health.word == "outage for 0:01:05"
-    assert world.health.facts == ["3 requests, 2 failed", reason]
+    assert world.health.text == "outage for 0:01:05"
+    assert world.health.details == ["3 requests, 2 failed", reason]
     world.answer(200)
-    assert (world.health.word, world.health.facts) == ("ok", ["4 requests, 2 failed"])
+    assert (world.health.text, world.health.details) == ("ok", ["4 requests, 2 failed"])
 
 
 def test_the_reason_is_told_as_the_service_says_it(world: World) -> None:
     world.answer(500)
     world.retrying(InternalServerError("try\nlater", status=500, code="InternalError"))
-    assert world.health.facts[-1] == "InternalError: try later"
+    assert world.health.details[-1] == "InternalError: try later"
 
 
 def test_answers_that_cannot_be_read_are_an_outage_without_a_break(world: World) -> None:
@@ -87,14 +87,14 @@ def test_answers_that_cannot_be_read_are_an_outage_without_a_break(world: World)
         world.now += 30
         world.answer(200)
         world.retrying(APIResponseValidationError("not the documented JSON", status=200))
-    assert world.health.word == "outage for 0:01:00"
+    assert world.health.text == "outage for 0:01:00"
     assert world.health.failed == 3
 
 
 def test_what_we_gave_up_ourselves_says_nothing_about_the_service(world: World) -> None:
     world.answer(200)
     world.answer(None, "CancelledError")
-    assert (world.health.word, world.health.facts) == ("ok", ["2 requests"])
+    assert (world.health.text, world.health.details) == ("ok", ["2 requests"])
 
 
 def test_throttling_is_no_outage_and_counts_down(world: World) -> None:
@@ -102,13 +102,13 @@ def test_throttling_is_no_outage_and_counts_down(world: World) -> None:
     world.answer(429)
     world.retrying(RateLimitError("slow down", status=429))
     world.health(Throttled(seconds=12.2, rate=inf, pages=False))
-    assert (world.health.word, world.health.facts) == ("throttled, 13 s left", ["2 requests, 1 failed"])
+    assert (world.health.text, world.health.details) == ("throttled, 13 s left", ["2 requests, 1 failed"])
     world.answer(200)  # what was under way
     assert world.health.state is State.THROTTLED
     world.now += 12.2
-    assert world.health.word == "throttled, trying again"
+    assert world.health.text == "throttled, trying again"
     world.answer(200)
-    assert world.health.word == "ok"
+    assert world.health.text == "ok"
 
 
 def test_an_outage_after_a_refusal_is_told_as_an_outage(world: World) -> None:
@@ -116,16 +116,16 @@ def test_an_outage_after_a_refusal_is_told_as_an_outage(world: World) -> None:
     world.answer(429)
     world.health(Throttled(seconds=5, rate=inf, pages=False))
     world.answer(None, "APIConnectionError")  # what was under way
-    assert world.health.word == "throttled, 5 s left"
+    assert world.health.text == "throttled, 5 s left"
     for _ in range(20):
         world.now += 30
         world.answer(None, "APIConnectionError")
     assert world.health.state is State.OUTAGE
-    assert world.health.word == "outage for 0:10:00"
-    assert world.health.facts[-1] == "APIConnectionError"
+    assert world.health.text == "outage for 0:10:00"
+    assert world.health.details[-1] == "APIConnectionError"
     world.answer(429)
     world.health(Throttled(seconds=5, rate=inf, pages=False))
-    assert world.health.word == "throttled, 5 s left"
+    assert world.health.text == "throttled, 5 s left"
 
 
 def test_a_list_that_is_throttled_holds_no_poll_back(world: World) -> None:
@@ -133,4 +133,4 @@ def test_a_list_that_is_throttled_holds_no_poll_back(world: World) -> None:
     world.answer(429)
     world.health(Throttled(seconds=12.2, rate=inf, pages=True))
     world.health(WaitStarted(wait=1, job_id="ft-1"))
-    assert (world.health.word, world.health.facts) == ("ok", ["2 requests, 1 failed"])
+    assert (world.health.text, world.health.details) == ("ok", ["2 requests, 1 failed"])

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from dashscope_ft_async.cli import access
-from dashscope_ft_async.cli.show import Terminals
+from dashscope_ft_async.cli import options
+from dashscope_ft_async.cli.views import Terminals
 from dashscope_ft_async.testing import Fault
 from tests.support.cli_service import Service, lines_of, run
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.usefixtures("quick_client")
 
 @pytest.fixture
 def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(access, "terminals", lambda: Terminals(stdout=True, stderr=True))
+    monkeypatch.setattr(options, "terminals", lambda: Terminals(stdout=True, stderr=True))
 
 
 def ids(text: str) -> list[str]:

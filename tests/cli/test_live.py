@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from dashscope_ft_async import FineTuneJob, JobStatus, NotFoundError, TrainingMetric, WaitTimeoutError
-from dashscope_ft_async.cli.board import Board
-from dashscope_ft_async.cli.live.cells import Pen
-from dashscope_ft_async.cli.live.facts import Facts, ordinal
+from dashscope_ft_async.cli.live.cells import CellFormatter
 from dashscope_ft_async.cli.live.health import Health
 from dashscope_ft_async.cli.live.losses import Losses
-from dashscope_ft_async.cli.live.screen import screen
+from dashscope_ft_async.cli.live.screen import render_screen
+from dashscope_ft_async.cli.live.state import LiveState, ordinal
+from dashscope_ft_async.cli.tracker import JobTracker
 from dashscope_ft_async.hooks import Throttled
 
 CREATED = datetime(2026, 1, 5, 9, 0)  # noqa: DTZ001 - the service names no zone
@@ -40,7 +40,7 @@ def never(_: str) -> float | None:
 
 
 def shown(
-    board: Board,
+    tracker: JobTracker,
     width: int = 80,
     height: int = 23,
     *,
@@ -50,8 +50,8 @@ def shown(
     now: float = 0.0,
     encoding: str = "utf-8",
 ) -> list[str]:
-    facts = Facts(board, health or Health(lambda: now), losses or {}, next_poll, now)
-    return [line.plain for line in screen(facts, width, height, Pen(encoding))]
+    facts = LiveState(tracker, health or Health(lambda: now), losses or {}, next_poll, now)
+    return [line.plain for line in render_screen(facts, width, height, CellFormatter(encoding))]
 
 
 def line_of(lines: list[str], job_id: str) -> list[str]:
@@ -63,16 +63,16 @@ def line_of(lines: list[str], job_id: str) -> list[str]:
 
 
 def test_a_job_in_training_shows_time_checkpoints_loss_and_the_next_look() -> None:
-    board = Board(["ft-a", "ft-b"], now=0.0)
-    board.seen(job_of("ft-a", output_cnt=2, max_output_cnt=10), 60.0)
-    board.seen(job_of("ft-a", output_cnt=3, max_output_cnt=10), 3000.0)
+    tracker = JobTracker(["ft-a", "ft-b"], now=0.0)
+    tracker.record_snapshot(job_of("ft-a", output_cnt=2, max_output_cnt=10), 60.0)
+    tracker.record_snapshot(job_of("ft-a", output_cnt=3, max_output_cnt=10), 3000.0)
     lines = shown(
-        board,
+        tracker,
         losses={"ft-a": losses_of(2.0, 1.0, 0.8123)},
         next_poll={"ft-a": 11.2, "ft-b": 0.0}.get,
         now=3785.0,
     )
-    assert line_of(lines, "JOB") == ["JOB", "STATUS", "TIME", "CKPT", "LOSS", "NEXT"]
+    assert line_of(lines, "JOB") == ["JOB", "STATUS", "TIME", "CHECKPOINTS", "LOSS", "POLL"]
     assert line_of(lines, "ft-a") == ["ft-a", "RUNNING", "1:02:05", "3/10", "0.8123", "█▂▁", "12", "s"]
     assert line_of(lines, "ft-b") == ["ft-b", "not", "seen", "yet", "1:03:05", "now"]
     assert lines[0] == "2 jobs  1 RUNNING  1 not seen yet"
@@ -80,17 +80,17 @@ def test_a_job_in_training_shows_time_checkpoints_loss_and_the_next_look() -> No
 
 
 def test_what_came_of_a_job_stands_where_its_progress_stood() -> None:
-    board = Board(["ft-a", "ft-b", "ft-c", "ft-d"])
+    tracker = JobTracker(["ft-a", "ft-b", "ft-c", "ft-d"])
     ended = CREATED + timedelta(days=2, hours=3, minutes=4)
     made = job_of(
         "ft-a", JobStatus.SUCCEEDED, finetuned_output="qwen3-ft-a", create_time=CREATED, end_time=ended
     )
-    board.ended(made, 1.0)
-    board.ended(job_of("ft-b", JobStatus.FAILED, code="BadData", message="line 17"), 1.0)
-    board.seen(job_of("ft-c"), 1.0)
-    board.gave_up("ft-c", WaitTimeoutError("too late", job_id="ft-c"))
-    board.seen(job_of("ft-d", JobStatus.UNRECOGNIZED, raw_status="PAUSED\n"), 1.0)
-    lines = shown(board, losses={"ft-a": losses_of(1.0, 0.5)})
+    tracker.record_end(made, 1.0)
+    tracker.record_end(job_of("ft-b", JobStatus.FAILED, code="BadData", message="line 17"), 1.0)
+    tracker.record_snapshot(job_of("ft-c"), 1.0)
+    tracker.record_error("ft-c", WaitTimeoutError("too late", job_id="ft-c"))
+    tracker.record_snapshot(job_of("ft-d", JobStatus.UNRECOGNIZED, raw_status="PAUSED\n"), 1.0)
+    lines = shown(tracker, losses={"ft-a": losses_of(1.0, 0.5)})
     assert line_of(lines, "ft-a") == ["ft-a", "SUCCEEDED", "2", "d", "03:04", "qwen3-ft-a"]
     assert line_of(lines, "ft-b") == ["ft-b", "FAILED", "BadData:", "line", "17"]
     assert line_of(lines, "ft-c") == ["ft-c", "RUNNING", "WaitTimeoutError:", "too", "late"]
@@ -99,9 +99,9 @@ def test_what_came_of_a_job_stands_where_its_progress_stood() -> None:
 
 
 def test_a_long_reason_is_cut_where_the_screen_ends() -> None:
-    board = Board(["ft-202410291653-1c7f", "ft-b"])
-    board.gave_up("ft-202410291653-1c7f", NotFoundError("no such job " * 9, status=404))
-    (line,) = (line for line in shown(board) if line.startswith("ft-2024"))
+    tracker = JobTracker(["ft-202410291653-1c7f", "ft-b"])
+    tracker.record_error("ft-202410291653-1c7f", NotFoundError("no such job " * 9, status=404))
+    (line,) = (line for line in shown(tracker) if line.startswith("ft-2024"))
     assert cell_len(line) == 80
     assert line.endswith("…")
 
@@ -111,15 +111,15 @@ def test_a_long_reason_is_cut_where_the_screen_ends() -> None:
     [
         (20, ["JOB"]),
         (40, ["JOB", "STATUS", "TIME"]),
-        (60, ["JOB", "STATUS", "TIME", "LOSS", "NEXT"]),
-        (80, ["JOB", "STATUS", "TIME", "CKPT", "LOSS", "NEXT"]),
-        (100, ["JOB", "MODEL", "STATUS", "TIME", "TOKENS", "CKPT", "LOSS", "NEXT"]),
-        (120, ["JOB", "NAME", "MODEL", "STATUS", "TIME", "TOKENS", "CKPT", "LOSS", "NEXT"]),
+        (60, ["JOB", "STATUS", "TIME", "LOSS", "POLL"]),
+        (80, ["JOB", "STATUS", "TIME", "CHECKPOINTS", "LOSS", "POLL"]),
+        (100, ["JOB", "MODEL", "STATUS", "TIME", "CHECKPOINTS", "LOSS", "POLL"]),
+        (120, ["JOB", "NAME", "MODEL", "STATUS", "TIME", "TOKENS", "CHECKPOINTS", "LOSS", "POLL"]),
     ],
 )
 def test_columns_give_way_by_their_importance(width: int, columns: list[str]) -> None:
-    board = Board(["ft-202410291653-1c7f", "ft-b"])
-    board.seen(
+    tracker = JobTracker(["ft-202410291653-1c7f", "ft-b"])
+    tracker.record_snapshot(
         job_of(
             "ft-202410291653-1c7f",
             job_name="客服问答",
@@ -130,18 +130,18 @@ def test_columns_give_way_by_their_importance(width: int, columns: list[str]) ->
         ),
         0.0,
     )
-    board.seen(job_of("ft-b"), 0.0)
-    lines = shown(board, width, next_poll=lambda _: 5.0)
+    tracker.record_snapshot(job_of("ft-b"), 0.0)
+    lines = shown(tracker, width, next_poll=lambda _: 5.0)
     assert line_of(lines, "JOB") == columns
 
 
 def test_tokens_and_checkpoints_are_told_as_far_as_the_service_tells_them() -> None:
-    board = Board(f"ft-{number}" for number in range(5))
-    board.seen(job_of("ft-0", usage=0, output_cnt=2), 0.0)
-    board.seen(job_of("ft-1", usage=279_808, max_output_cnt=4), 0.0)
-    board.seen(job_of("ft-2", usage=12_345_678, output_cnt=1, max_output_cnt=4), 0.0)
-    board.seen(job_of("ft-3", usage=10**40), 0.0)
-    lines = shown(board, 120)
+    tracker = JobTracker(f"ft-{number}" for number in range(5))
+    tracker.record_snapshot(job_of("ft-0", usage=0, output_cnt=2), 0.0)
+    tracker.record_snapshot(job_of("ft-1", usage=279_808, max_output_cnt=4), 0.0)
+    tracker.record_snapshot(job_of("ft-2", usage=12_345_678, output_cnt=1, max_output_cnt=4), 0.0)
+    tracker.record_snapshot(job_of("ft-3", usage=10**40), 0.0)
+    lines = shown(tracker, 120)
     told = {f"ft-{number}": line_of(lines, f"ft-{number}")[3:5] for number in range(4)}
     assert told == {
         "ft-0": ["0", "2"],
@@ -152,10 +152,10 @@ def test_tokens_and_checkpoints_are_told_as_far_as_the_service_tells_them() -> N
 
 
 def test_while_the_account_is_throttled_looks_that_are_due_are_held() -> None:
-    board, health = Board(["ft-a", "ft-b"]), Health(lambda: 0.0)
+    tracker, health = JobTracker(["ft-a", "ft-b"]), Health(lambda: 0.0)
     health(Throttled(seconds=9.0, rate=1.0, pages=False))
-    lines = shown(board, health=health, next_poll={"ft-a": 0.0, "ft-b": 3.0}.get)
-    assert line_of(lines, "ft-a")[-1] == "held"
+    lines = shown(tracker, health=health, next_poll={"ft-a": 0.0, "ft-b": 3.0}.get)
+    assert line_of(lines, "ft-a")[-1] == "paused"
     assert line_of(lines, "ft-b")[-2:] == ["3", "s"]
     assert lines[-1] == "connection throttled, 9 s left · 0 requests"
 
@@ -163,33 +163,35 @@ def test_while_the_account_is_throttled_looks_that_are_due_are_held() -> None:
 # --- the place in line ------------------------------------------------------------------------------
 
 
-def queue(board: Board) -> None:
+def queue(tracker: JobTracker) -> None:
     created = {"ft-a": CREATED + timedelta(hours=2), "ft-b": CREATED, "ft-c": CREATED.replace(tzinfo=UTC)}
     for job_id, at in created.items():
-        board.seen(job_of(job_id, JobStatus.QUEUING, create_time=at + timedelta(minutes=1)), 0.0)
-    board.seen(job_of("ft-d", JobStatus.PENDING), 0.0)
-    board.seen(job_of("ft-e", create_time=CREATED), 0.0)
+        tracker.record_snapshot(
+            job_of(job_id, JobStatus.QUEUING, create_time=at + timedelta(minutes=1)), 0.0
+        )
+    tracker.record_snapshot(job_of("ft-d", JobStatus.PENDING), 0.0)
+    tracker.record_snapshot(job_of("ft-e", create_time=CREATED), 0.0)
 
 
 def test_of_a_whole_account_the_place_in_line_is_told_by_the_order_of_creation() -> None:
-    board = Board(["ft-a", "ft-b", "ft-c", "ft-d", "ft-e"], whole=True)
-    queue(board)
-    lines = shown(board)
-    told = {job_id: line_of(lines, job_id)[3:] for job_id in board.rows}
+    tracker = JobTracker(["ft-a", "ft-b", "ft-c", "ft-d", "ft-e"], is_whole_account=True)
+    queue(tracker)
+    lines = shown(tracker)
+    told = {job_id: line_of(lines, job_id)[3:] for job_id in tracker.rows}
     assert told == {
-        "ft-a": ["3rd", "of", "4", "in", "line"],
-        "ft-b": ["1st", "of", "4", "in", "line"],
-        "ft-c": ["2nd", "of", "4", "in", "line"],
-        "ft-d": ["4th", "of", "4", "in", "line"],
+        "ft-a": ["3rd", "of", "4", "in", "queue"],
+        "ft-b": ["1st", "of", "4", "in", "queue"],
+        "ft-c": ["2nd", "of", "4", "in", "queue"],
+        "ft-d": ["4th", "of", "4", "in", "queue"],
         "ft-e": [],
     }
-    assert line_of(shown(board, 38), "ft-a")[3:] == ["3rd", "of", "4"]
+    assert line_of(shown(tracker, 38), "ft-a")[3:] == ["3rd", "of", "4"]
 
 
 def test_of_some_jobs_of_an_account_no_place_is_known() -> None:
-    board = Board(["ft-a", "ft-b", "ft-c", "ft-d", "ft-e"])
-    queue(board)
-    assert "in line" not in "".join(shown(board))
+    tracker = JobTracker(["ft-a", "ft-b", "ft-c", "ft-d", "ft-e"])
+    queue(tracker)
+    assert "in queue" not in "".join(shown(tracker))
 
 
 @pytest.mark.parametrize(
@@ -203,22 +205,22 @@ def test_ordinals(number: int, text: str) -> None:
 # --- which jobs -------------------------------------------------------------------------------------
 
 
-def crowd(failed: int) -> Board:
-    board = Board([f"ft-{number:03}" for number in range(100)])
+def crowd(failed: int) -> JobTracker:
+    tracker = JobTracker([f"ft-{number:03}" for number in range(100)])
     for number in range(20):
-        board.ended(job_of(f"ft-{number:03}", JobStatus.SUCCEEDED), 0.0)
+        tracker.record_end(job_of(f"ft-{number:03}", JobStatus.SUCCEEDED), 0.0)
     for number in range(20, 60):
         at = CREATED - timedelta(minutes=number)
-        board.seen(job_of(f"ft-{number:03}", JobStatus.QUEUING, create_time=at), 0.0)
+        tracker.record_snapshot(job_of(f"ft-{number:03}", JobStatus.QUEUING, create_time=at), 0.0)
     for number in range(60, 63):
-        board.seen(job_of(f"ft-{number:03}"), 0.0)
+        tracker.record_snapshot(job_of(f"ft-{number:03}"), 0.0)
     for number in range(63, 63 + failed):
-        board.ended(job_of(f"ft-{number:03}", JobStatus.FAILED), 0.0)
-    return board
+        tracker.record_end(job_of(f"ft-{number:03}", JobStatus.FAILED), 0.0)
+    return tracker
 
 
-def numbers(board: Board, room: int) -> list[int]:
-    return [int(row.job_id[3:]) for row in board.shown(room)]
+def numbers(tracker: JobTracker, room: int) -> list[int]:
+    return [int(row.job_id[3:]) for row in tracker.select_rows(room)]
 
 
 def test_all_jobs_stay_in_their_order_where_they_fit() -> None:
@@ -238,10 +240,10 @@ def test_good_ends_come_last_the_newest_first() -> None:
 
 
 def test_room_that_nobody_else_needs_is_for_all_failures() -> None:
-    board = Board([f"ft-{number}" for number in range(10)])
-    for job_id in list(board.rows)[:9]:
-        board.gave_up(job_id, NotFoundError("gone", status=404))
-    assert numbers(board, 6) == [8, 7, 6, 5, 4, 9]
+    tracker = JobTracker([f"ft-{number}" for number in range(10)])
+    for job_id in list(tracker.rows)[:9]:
+        tracker.record_error(job_id, NotFoundError("gone", status=404))
+    assert numbers(tracker, 6) == [8, 7, 6, 5, 4, 9]
 
 
 def test_hundreds_of_jobs_are_summed_up() -> None:
@@ -255,12 +257,12 @@ def test_hundreds_of_jobs_are_summed_up() -> None:
 
 
 def test_one_job_has_a_line_for_each_fact_and_a_curve() -> None:
-    board = Board(["ft-a"], whole=True)
-    board.seen(
+    tracker = JobTracker(["ft-a"], is_whole_account=True)
+    tracker.record_snapshot(
         job_of("ft-a", job_name="客服", model="qwen3-14b", usage=5, output_cnt=1, max_output_cnt=4), 0.0
     )
     losses = {"ft-a": losses_of(2.0, 1.5, 1.0, step=30, max_steps=90, epoch=1.0)}
-    lines = shown(board, losses=losses, next_poll=lambda _: 3.0, now=65.0)
+    lines = shown(tracker, losses=losses, next_poll=lambda _: 3.0, now=65.0)
     assert lines[:8] == [
         "job          ft-a",
         "name         客服",
@@ -269,7 +271,7 @@ def test_one_job_has_a_line_for_each_fact_and_a_curve() -> None:
         "tokens       5",
         "checkpoints  1 of 4",
         "loss         1.0000 · step 30 of 90 · epoch 1.00",
-        "next look    in 3 s",
+        "next poll    in 3 s",
     ]
     assert lines[9] == "     2.0000  █  "
     assert lines[-3] == "     1.0000  ██▁"
@@ -278,20 +280,20 @@ def test_one_job_has_a_line_for_each_fact_and_a_curve() -> None:
 
 
 def test_one_job_that_waits_or_has_ended() -> None:
-    board = Board(["ft-a"], whole=True)
-    board.seen(job_of("ft-a", JobStatus.QUEUING), 0.0)
-    assert "in line      1st of 1" in shown(board)
-    board.ended(job_of("ft-a", JobStatus.FAILED, code="BadData", message="line 17"), 9.0)
-    lines = shown(board)
+    tracker = JobTracker(["ft-a"], is_whole_account=True)
+    tracker.record_snapshot(job_of("ft-a", JobStatus.QUEUING), 0.0)
+    assert "queue        1st of 1" in shown(tracker)
+    tracker.record_end(job_of("ft-a", JobStatus.FAILED, code="BadData", message="line 17"), 9.0)
+    lines = shown(tracker)
     assert "status       FAILED" in lines
     assert "result       BadData: line 17" in lines
 
 
 def test_one_job_in_little_room_is_a_line() -> None:
-    board = Board(["ft-a"])
-    board.seen(job_of("ft-a"), 0.0)
-    assert line_of(shown(board, 80, 9), "ft-a")[:2] == ["ft-a", "RUNNING"]
-    assert line_of(shown(board, 40, 23), "ft-a")[:2] == ["ft-a", "RUNNING"]
+    tracker = JobTracker(["ft-a"])
+    tracker.record_snapshot(job_of("ft-a"), 0.0)
+    assert line_of(shown(tracker, 80, 9), "ft-a")[:2] == ["ft-a", "RUNNING"]
+    assert line_of(shown(tracker, 40, 23), "ft-a")[:2] == ["ft-a", "RUNNING"]
 
 
 # --- any room, any text -----------------------------------------------------------------------------
@@ -325,28 +327,28 @@ SIZES = st.sampled_from([(80, 23), (120, 39), (40, 9), (400, 100), (1, 1), (2, 3
 
 
 @st.composite
-def boards(draw: st.DrawFn) -> tuple[Board, dict[str, Losses]]:
-    board, losses = Board(whole=draw(st.booleans())), dict[str, Losses]()
+def trackers(draw: st.DrawFn) -> tuple[JobTracker, dict[str, Losses]]:
+    tracker, losses = JobTracker(is_whole_account=draw(st.booleans())), dict[str, Losses]()
     for number, fields in enumerate(draw(st.lists(st.none() | JOBS, max_size=30))):
         job_id = f"{draw(TEXTS) or 'ft'}-{number}"
-        board.add([job_id], 0.0)
+        tracker.add([job_id], 0.0)
         if fields is None:
             continue
         job = FineTuneJob(job_id=job_id, **fields)
-        (board.ended if job.is_terminal else board.seen)(job, 1.0)
+        (tracker.record_end if job.is_terminal else tracker.record_snapshot)(job, 1.0)
         if draw(st.booleans()):
             losses[job_id] = losses_of(*draw(st.lists(st.floats(-1e308, 1e308), max_size=5)))
         if draw(st.integers(0, 5)) == 0:
-            board.gave_up(job_id, NotFoundError(draw(TEXTS) or "", status=404))
-    return board, losses
+            tracker.record_error(job_id, NotFoundError(draw(TEXTS) or "", status=404))
+    return tracker, losses
 
 
-@given(boards(), SIZES, st.sampled_from(["utf-8", "ascii", "cp1252", "gbk"]), st.floats(0, 1e7))
+@given(trackers(), SIZES, st.sampled_from(["utf-8", "ascii", "cp1252", "gbk"]), st.floats(0, 1e7))
 def test_nothing_reaches_over_the_edge_of_the_screen(
-    drawn: tuple[Board, dict[str, Losses]], size: tuple[int, int], encoding: str, next_poll: float
+    drawn: tuple[JobTracker, dict[str, Losses]], size: tuple[int, int], encoding: str, next_poll: float
 ) -> None:
-    board, losses = drawn
-    lines = shown(board, *size, losses=losses, next_poll=lambda _: next_poll, now=1e6, encoding=encoding)
+    tracker, losses = drawn
+    lines = shown(tracker, *size, losses=losses, next_poll=lambda _: next_poll, now=1e6, encoding=encoding)
     width, height = size
     assert 0 < len(lines) <= height
     for line in lines:
@@ -356,11 +358,11 @@ def test_nothing_reaches_over_the_edge_of_the_screen(
 
 
 def test_without_blocks_in_the_encoding_a_curve_is_ascii() -> None:
-    board = Board(["ft-客服", "ft-b"])
-    board.seen(job_of("ft-b"), 0.0)
-    lines = shown(board, losses={"ft-b": losses_of(3, 2, 1)}, encoding="cp1252")
+    tracker = JobTracker(["ft-客服", "ft-b"])
+    tracker.record_snapshot(job_of("ft-b"), 0.0)
+    lines = shown(tracker, losses={"ft-b": losses_of(3, 2, 1)}, encoding="cp1252")
     assert line_of(lines, "ft-b")[3:5] == ["1.0000", "#=_"]
     assert line_of(lines, "ft-??")[0] == "ft-??"
-    board = Board(["ft-b"])
-    board.seen(job_of("ft-b"), 0.0)
-    assert "             #=_" in shown(board, losses={"ft-b": losses_of(3, 2, 1)}, encoding="ascii")
+    tracker = JobTracker(["ft-b"])
+    tracker.record_snapshot(job_of("ft-b"), 0.0)
+    assert "             #=_" in shown(tracker, losses={"ft-b": losses_of(3, 2, 1)}, encoding="ascii")

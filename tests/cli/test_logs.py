@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from dashscope_ft_async import FineTuneClient
-from dashscope_ft_async.cli import access
-from dashscope_ft_async.cli.show import Terminals
+from dashscope_ft_async.cli import options
+from dashscope_ft_async.cli.views import Terminals
 from tests.support.cli_service import Service, lines_of, run
 
 LOG = [(0.0, "one"), (0.0, "two \x1b[2J"), (0.2, "##FT_COMPLETE##")]
@@ -40,7 +40,7 @@ def test_logs_follows_to_the_end(server: Service) -> None:
 def test_logs_on_a_terminal_writes_no_control_characters(
     server: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(access, "terminals", lambda: Terminals(stdout=True, stderr=True))
+    monkeypatch.setattr(options, "terminals", lambda: Terminals(stdout=True, stderr=True))
     job_id = server.add_job([(0, "RUNNING")], log=LOG[:2])
     assert run("logs", "--base-url", server.url, job_id).stdout == "one\ntwo [2J\n"
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from dashscope_ft_async import FineTuneClient
-from dashscope_ft_async.cli.board import Board, Row
+from dashscope_ft_async.cli.exit_codes import ExitCode
 from dashscope_ft_async.cli.follow import follow
 from dashscope_ft_async.cli.live.losses import MOST, Losses, follow_losses
-from dashscope_ft_async.cli.outcome import Exit
+from dashscope_ft_async.cli.tracker import JobTracker, Row
 from dashscope_ft_async.testing import Fault, Simulator
 from dashscope_ft_async.testing.answers import Answer
 from dashscope_ft_async.testing.jobs import SimulatedJob, log_answer
@@ -21,12 +21,12 @@ from dashscope_ft_async.testing.jobs import SimulatedJob, log_answer
 
 @asynccontextmanager
 async def followed(
-    client: FineTuneClient, board: Board, shown: Callable[[], Iterable[Row]] | None = None
+    client: FineTuneClient, tracker: JobTracker, shown: Callable[[], Iterable[Row]] | None = None
 ) -> AsyncGenerator[dict[str, Losses]]:
     losses: dict[str, Losses] = {}
-    rows = shown or board.rows.values
+    rows = shown or tracker.rows.values
     tasks = [
-        asyncio.create_task(follow(client, board, list(board.rows), [], timeout=None)),
+        asyncio.create_task(follow(client, tracker, list(tracker.rows), [], timeout=None)),
         asyncio.create_task(follow_losses(client, rows, losses)),
     ]
     yield losses
@@ -53,8 +53,8 @@ async def test_the_losses_of_a_running_job_come_as_they_are_logged(
         (40, "{'train_loss': 9.9}"),
     ]
     job_id = service.add_job([(0, "QUEUING"), (15, "RUNNING"), (3600, "SUCCEEDED")], log=lines)
-    board = Board([job_id])
-    async with followed(client, board) as losses:
+    tracker = JobTracker([job_id])
+    async with followed(client, tracker) as losses:
         await asyncio.sleep(14)
         assert losses == {}
         await asyncio.sleep(120)
@@ -71,8 +71,8 @@ async def test_hundreds_of_jobs_do_not_cost_hundreds_of_logs(
     first = [service.add_job([(0, "RUNNING"), (600, "SUCCEEDED")]) for _ in range(MOST)]
     later = [service.add_job([(0, "RUNNING"), (7200, "SUCCEEDED")]) for _ in range(100)]
     idle = [service.add_job([(0, "QUEUING")]) for _ in range(100)]
-    board = Board([*first, *later, *idle])
-    async with followed(client, board):
+    tracker = JobTracker([*first, *later, *idle])
+    async with followed(client, tracker):
         await asyncio.sleep(500)
         assert logs_read(service).keys() == set(first)
         assert sum(logs_read(service).values()) <= MOST * (500 / 20 + 10)
@@ -84,9 +84,9 @@ async def test_hundreds_of_jobs_do_not_cost_hundreds_of_logs(
 async def test_the_logs_read_are_those_of_jobs_on_the_screen(
     service: Simulator, client: FineTuneClient
 ) -> None:
-    board = Board([service.add_job([(0, "RUNNING"), (600, "SUCCEEDED")]) for _ in range(5)])
-    last = list(board.rows.values())[-2:]
-    async with followed(client, board, lambda: last):
+    tracker = JobTracker([service.add_job([(0, "RUNNING"), (600, "SUCCEEDED")]) for _ in range(5)])
+    last = list(tracker.rows.values())[-2:]
+    async with followed(client, tracker, lambda: last):
         await asyncio.sleep(300)
     assert logs_read(service).keys() == {row.job_id for row in last}
 
@@ -100,12 +100,12 @@ async def test_a_log_that_is_missing_disturbs_nothing_and_costs_few_requests(
 
     monkeypatch.setattr("dashscope_ft_async.testing.simulator.log_answer", missing)
     job_id = service.add_job([(0, "RUNNING"), (600, "SUCCEEDED")])
-    board = Board([job_id])
-    async with followed(client, board) as losses:
+    tracker = JobTracker([job_id])
+    async with followed(client, tracker) as losses:
         await asyncio.sleep(700)
         assert losses[job_id].last is None
         assert logs_read(service)[job_id] <= 600 / 10
-        assert board.rows[job_id].exit is Exit.SUCCEEDED
+        assert tracker.rows[job_id].exit_code is ExitCode.SUCCEEDED
         asked = len(service.requests)
         await asyncio.sleep(3600)
         assert len(service.requests) == asked
@@ -124,7 +124,7 @@ async def test_a_log_that_is_refused_when_training_begins_is_read_later(
     monkeypatch.setattr("dashscope_ft_async.testing.simulator.log_answer", late)
     log = [(1, "{'loss': 2.5}"), (2, "{'loss': 1.5}")]
     job_id = service.add_job([(0, "RUNNING"), (600, "SUCCEEDED")], log=log)
-    async with followed(client, Board([job_id])) as losses:
+    async with followed(client, JobTracker([job_id])) as losses:
         await asyncio.sleep(200)
         assert losses[job_id].curve.points == [2.5, 1.5]
 
@@ -141,7 +141,7 @@ async def test_a_log_that_breaks_off_is_read_again_and_each_loss_counts_once(
     monkeypatch.setattr("dashscope_ft_async.testing.simulator.log_answer", breaking)
     log = [(1, "{'loss': 2.5}"), (220, "{'loss': 1.5}")]
     job_id = service.add_job([(0, "RUNNING"), (600, "SUCCEEDED")], log=log)
-    async with followed(client, Board([job_id])) as losses:
+    async with followed(client, JobTracker([job_id])) as losses:
         await asyncio.sleep(180)
         assert losses[job_id].curve.points == [2.5]
         await asyncio.sleep(180)

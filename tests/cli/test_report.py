@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from dashscope_ft_async.cli import access
+from dashscope_ft_async.cli import options as access
 from dashscope_ft_async.cli.report import command, draw, patience
-from dashscope_ft_async.cli.show import Terminals
+from dashscope_ft_async.cli.views import Terminals
 from dashscope_ft_async.testing import Fault
 from tests.conftest import KEY
 from tests.support.cli_service import Service, lines_of, process_of, run, use_quick_client
@@ -349,9 +349,9 @@ def test_a_wait_that_was_interrupted_again_goes_on_in_the_same_record(
 ) -> None:
     async def interrupted(client: Any, board: Any, job_ids: Any, views: Any, **_: Any) -> None:
         for job_id in job_ids:
-            row = board.seen(await client.get(job_id), 0.0)
+            row = board.record_snapshot(await client.get(job_id), 0.0)
             for each in views:
-                each.tell(row)
+                each.update(row)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(command, "follow", interrupted)

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from dashscope_ft_async import FineTuneJob, JobStatus, NotFoundError
-from dashscope_ft_async.cli.board import Board
-from dashscope_ft_async.cli.lines import event_json, row_json, text_of
+from dashscope_ft_async.cli.output import event_json, row_json
+from dashscope_ft_async.cli.output import to_text as text_of
 from dashscope_ft_async.cli.record import Record, event_line
 from dashscope_ft_async.cli.report.recorded import Recorded, read
+from dashscope_ft_async.cli.tracker import JobTracker as Board
 from dashscope_ft_async.hooks import RequestFinished, Retrying, Throttled
 from tests.support.report_world import job
 
@@ -35,7 +36,7 @@ def look(seconds: float, job_id: str | None = "ft-1", **facts: Any) -> str:
 
 def told(seconds: float, snapshot: FineTuneJob) -> str:
     board = Board([snapshot.job_id])
-    row = board.ended(snapshot, 0) if snapshot.is_terminal else board.seen(snapshot, 0)
+    row = board.record_end(snapshot, 0) if snapshot.is_terminal else board.record_snapshot(snapshot, 0)
     return text_of(row_json(row, after(seconds)))
 
 
@@ -110,7 +111,7 @@ def test_a_record_that_is_written_is_the_record_that_is_read() -> None:
     file = io.StringIO()
     record = Record(file, Console(stderr=True))
     board = Board(["ft-1"])
-    record.tell(board.ended(job(), 0))
+    record.update(board.record_end(job(), 0))
     assert read(file.getvalue().splitlines()).snapshots["ft-1"][1] == job()
 
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
+import sys
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from dashscope_ft_async.cli import access, commands, jobs
+from dashscope_ft_async.cli import commands, jobs, options
 from dashscope_ft_async.testing import Fault
 from tests.conftest import KEY
 from tests.support.cli_service import Service, lines_of, process_of, run
@@ -55,7 +61,7 @@ def test_a_fault_of_the_command_itself_is_no_failed_job(monkeypatch: pytest.Monk
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(jobs, "Board", broken)
+    monkeypatch.setattr(jobs, "JobTracker", broken)
     result = CliRunner().invoke(commands.dashscope_ft, ["get", "ft-1"])
     assert result.exit_code == 70
     assert "ZeroDivisionError" in result.stderr
@@ -108,7 +114,7 @@ def test_what_has_an_effect_says_without_an_answer_that_it_may_be_done(
     server.simulator.fail_next(Fault.stall())
     result = run(*command, "--base-url", server.url, "--timeout", "0.2", job_id)
     assert result.exit_code == 4
-    assert "may have been carried out" in result.stderr
+    assert "may have been " in result.stderr
 
 
 def test_a_list_without_an_answer_ends_wait_all_in_time(server: Service) -> None:
@@ -136,7 +142,7 @@ def test_ctrl_c_at_a_question_is_an_interruption_and_no_an_answer(
     def interrupted(*_: object, **__: object) -> bool:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(access.Access, "as_json", False)
+    monkeypatch.setattr(options.ServiceOptions, "as_json", False)
     job_id = server.add_job(ENDED)
     assert run("delete", "--base-url", server.url, job_id, stdin="n\n").exit_code == 1
     assert run("delete", "--base-url", server.url, job_id, stdin="").exit_code == 130
@@ -162,3 +168,118 @@ def test_an_interruption_before_the_first_list_says_how_to_go_on(sent: signal.Si
                 _, said = process.communicate(timeout=10)
     assert process.returncode == 130
     assert said.splitlines()[-1].split() == ["dashscope-ft", "wait", "--base-url", url, "--all"]
+
+
+@pytest.mark.parametrize("command", [["simulate"], ["watch", "--all"]])
+def test_sigterm_ends_a_command_that_a_shell_started_in_the_background(
+    server: Service, command: list[str]
+) -> None:
+    server.add_job([(0, "RUNNING")])
+    # A shell starts `command &` of a script with SIGINT ignored.
+    with subprocess.Popen(
+        [sys.executable, "-m", "dashscope_ft_async", *command, "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "DASHSCOPE_API_KEY": KEY, "DASHSCOPE_BASE_URL": server.url},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=10)
+    assert process.returncode == 130
+
+
+# --- proxy ------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def proxy() -> Generator[tuple[str, list[str]], None, None]:
+    """A proxy that refuses everything; its URL, and the first lines of the requests that it got."""
+    seen: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(self.requestline)
+            self.send_error(403)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}", seen
+        running.shutdown()
+        thread.join()
+
+
+def test_requests_go_through_the_proxy_of_the_option_or_the_variable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with proxy() as (url, seen):
+        run("get", "--base-url", "http://127.0.0.1:1", "--proxy", url, "ft-1")
+        monkeypatch.setenv("DASHSCOPE_PROXY", url)
+        run("get", "--base-url", "http://127.0.0.1:1", "ft-2")
+    asked = {line.split()[1] for line in seen}
+    assert asked == {f"http://127.0.0.1:1/api/v1/fine-tunes/{job_id}" for job_id in ("ft-1", "ft-2")}
+
+
+def test_a_password_of_a_proxy_on_the_command_line_is_refused() -> None:
+    result = run("get", "--proxy", "http://me:secret@proxy:3128", "ft-1")
+    assert result.exit_code == 2
+    assert "DASHSCOPE_PROXY" in result.stderr
+    assert "secret" not in result.stderr
+
+
+# --- messages ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment"),
+    [
+        (["--base-url", "ftp://x"], {}),
+        (["--base-url", "http://example.com"], {}),
+        ([], {"DASHSCOPE_BASE_URL": "http://example.com"}),
+        (["--region", "atlantis"], {}),
+        (["--region", "eu-central-1"], {}),
+        (["--base-url", "https://example.com", "--region", "cn-beijing"], {}),
+        (["--workspace", "a b"], {}),
+        (["--workspace", "sk-0123456789abcdef0123456789abcdef"], {}),
+        (["--proxy", "nonsense"], {}),
+        ([], {"DASHSCOPE_API_KEY": ""}),
+        ([], {"DASHSCOPE_API_KEY": "LTAI5tExampleExample"}),
+    ],
+)
+def test_messages_name_the_option_or_variable_and_no_python(
+    arguments: list[str], environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    result = run("get", *arguments, "ft-1")
+    assert result.exit_code == 2
+    assert not re.search(r"base_url|(?<!/)api_key|\w=|allow_insecure", result.stderr), result.stderr
+
+
+def test_without_a_connection_the_message_ends_with_the_command_that_says_why() -> None:
+    result = run("get", "--base-url", "http://127.0.0.1:1", "ft-1")
+    assert result.stderr.endswith("`dashscope-ft doctor` says why.\n")
+
+
+# --- deep answers -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("depth", [900, 990, 1010, 5000])
+def test_an_answer_nested_a_thousand_deep_gives_no_traceback(
+    server: Service, tmp_path: Path, depth: int
+) -> None:
+    deep: object = 1
+    for _ in range(depth):
+        deep = [deep]
+    job_id = server.add_job(ENDED, deep=deep)
+    record = str(tmp_path / "record.jsonl")
+    for command in (["get", job_id], ["list"], ["wait", "--timeout", "2", "--record", record, job_id]):
+        result = run(command[0], "--base-url", server.url, *command[1:])
+        assert result.exit_code in (0, 6), result.output

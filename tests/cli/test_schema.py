@@ -12,8 +12,8 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from dashscope_ft_async import Checkpoint, CheckpointStatus, FineTuneJob, InternalServerError, JobStatus
 from dashscope_ft_async.cli.doctor.checks import Verdict
-from dashscope_ft_async.cli.lines import SCHEMA, event_json, job_json, text_of
-from dashscope_ft_async.cli.outcome import Exit
+from dashscope_ft_async.cli.exit_codes import ExitCode
+from dashscope_ft_async.cli.output import SCHEMA, event_json, to_text
 from dashscope_ft_async.cli.record import event_line
 from dashscope_ft_async.cli.schema import schema_text
 from dashscope_ft_async.hooks import Event, RequestFinished, Retrying, Throttled
@@ -52,7 +52,7 @@ def test_a_snapshot_has_exactly_the_fields_of_its_class(name: str, kind: Any) ->
         (DEFINED["status"], JobStatus),
         (DEFINED["checkpoint"]["properties"]["status"], CheckpointStatus),
         (DEFINED["event-check"]["properties"]["verdict"], Verdict),
-        (DEFINED["exit_code"], [code for code in Exit if code < Exit.BUG]),
+        (DEFINED["exit_code"], [code for code in ExitCode if code < ExitCode.BUG]),
     ],
     ids=["status", "export", "verdict", "exit code"],
 )
@@ -71,12 +71,12 @@ def test_every_event_has_its_branch_and_its_place_on_the_page() -> None:
 
 
 def line(name: str, **facts: object) -> str:
-    return text_of(event_json(name, "ft-1", AT, **facts))
+    return to_text(event_json(name, "ft-1", AT, **facts))
 
 
 def job(**fields: Any) -> Json:
     given: Json = {"job_id": "ft-1", "status": JobStatus.RUNNING, "raw_status": "RUNNING"}
-    return job_json(FineTuneJob(**given | fields))
+    return FineTuneJob(**given | fields).to_dict()
 
 
 def test_a_job_of_which_little_is_known_is_as_the_schema_says() -> None:
@@ -95,7 +95,7 @@ def test_the_lines_of_a_record_are_as_the_schema_says() -> None:
         Throttled(seconds=1.5, rate=float("inf"), pages=True),
     ]
     written = [event_line(event, AT) for event in events]
-    told = lines_of("\n".join(text_of(each) for each in written if each is not None))
+    told = lines_of("\n".join(to_text(each) for each in written if each is not None))
     assert [each["event"] for each in told] == ["request", "request", "retrying", "throttled"]
 
 

@@ -11,8 +11,8 @@ from functools import partial
 import pytest
 
 from dashscope_ft_async import FineTuneClient, RetryPolicy
-from dashscope_ft_async.cli import access
-from dashscope_ft_async.cli.simulate import forgetting
+from dashscope_ft_async.cli import options
+from dashscope_ft_async.cli.simulate import clear_requests
 from dashscope_ft_async.testing import Simulator
 from tests.support.cli_service import lines_of, process_of, run, serving
 
@@ -34,7 +34,7 @@ def simulating(*args: str) -> Generator[str, None, None]:
         finally:
             process.send_signal(signal.SIGINT)
             rest, said = process.communicate(timeout=5)
-    assert (process.returncode, rest, said) == (130, "", "Ctrl-C ends it.\n")
+    assert (process.returncode, rest, said) == (130, "", "Press Ctrl-C to stop it.\n")
 
 
 pytestmark = pytest.mark.usefixtures("quick_client")
@@ -57,7 +57,7 @@ def test_its_jobs_take_as_long_as_they_are_told() -> None:
 
 def test_it_throttles_and_tarries_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     once = partial(FineTuneClient, retry=RetryPolicy(attempts=1))
-    monkeypatch.setattr(access, "FineTuneClient", once)
+    monkeypatch.setattr(options, "FineTuneClient", once)
     with simulating("--rate-limit", "0.001", "--latency", "0.2") as url:
         asked = ["list", "--base-url", url]
         assert run(*asked, "--timeout", "0.1").exit_code == 4  # it comes later, and is not counted
@@ -81,7 +81,7 @@ def test_its_jobs_log_losses_and_every_third_one_at_first_fails() -> None:
 @pytest.mark.looptime
 async def test_a_server_that_runs_for_long_does_not_remember_every_request() -> None:
     async with Simulator() as service, service.client() as client:
-        serving_on = asyncio.create_task(forgetting(service))
+        serving_on = asyncio.create_task(clear_requests(service))
         await client.list()
         await asyncio.sleep(120)
         assert service.requests == []

@@ -13,9 +13,9 @@ import pytest
 from rich.console import Console
 
 from dashscope_ft_async import FineTuneClient, NotFoundError
-from dashscope_ft_async.cli.board import Board
 from dashscope_ft_async.cli.live.display import live
 from dashscope_ft_async.cli.live.health import Health
+from dashscope_ft_async.cli.tracker import JobTracker
 from dashscope_ft_async.testing import Fault, Simulator
 from tests.conftest import KEY
 from tests.support.terminal import Terminal
@@ -34,9 +34,9 @@ async def test_watch_all_shows_an_account_and_leaves_the_screen_as_it_was(servic
     second = service.add_job([(0, "PENDING")], create_time="2099-01-06 10:00:00")
     async with on(service, "watch", "--all") as terminal:
         text = await terminal.until(lambda text: "0.8000" in text and "connection ok" in text)
-        assert re.search(rf"^{running}  RUNNING  0:00:0\d   1/4  0\.8000 █▄▁ ", text, re.MULTILINE)
-        assert re.search(rf"^{first}  QUEUING  0:00:0\d  1st of 2 in line ", text, re.MULTILINE)
-        assert re.search(rf"^{second}  PENDING  0:00:0\d  2nd of 2 in line ", text, re.MULTILINE)
+        assert re.search(rf"^{running}  RUNNING  0:00:0\d +1/4  0\.8000 █▄▁ ", text, re.MULTILINE)
+        assert re.search(rf"^{first}  QUEUING  0:00:0\d  1st of 2 in queue ", text, re.MULTILINE)
+        assert re.search(rf"^{second}  PENDING  0:00:0\d  2nd of 2 in queue ", text, re.MULTILINE)
         assert text.splitlines()[0] == "3 jobs  1 RUNNING  1 QUEUING  1 PENDING"
         terminal.process.send_signal(signal.SIGINT)
         assert await terminal.process.wait() == 130
@@ -98,6 +98,17 @@ async def test_one_job_fills_a_panel_and_its_end_is_told_on_stdout(service: Simu
         assert "connection" not in text
 
 
+async def test_ctrl_z_shows_the_cursor_again_until_the_view_continues(service: Simulator) -> None:
+    service.add_job([(0, "RUNNING")])
+    async with on(service, "watch", "--all") as terminal:
+        await terminal.until(lambda text: "connection ok" in text)
+        assert terminal.screen.cursor.hidden
+        terminal.process.send_signal(signal.SIGTSTP)
+        await terminal.until(lambda _: not terminal.screen.cursor.hidden)
+        terminal.process.send_signal(signal.SIGCONT)
+        await terminal.until(lambda _: terminal.screen.cursor.hidden)
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 async def test_a_terminal_without_blocks_gets_ascii(encoding: str, service: Simulator) -> None:
     log = [(0, f"{{'loss': {loss}}}") for loss in (2.5, 1.5, 0.8)]
@@ -121,15 +132,15 @@ async def test_without_colour_words_are_enough(service: Simulator) -> None:
 
 async def test_the_demo_shows_losses_checkpoints_and_a_connection() -> None:
     async with Terminal(["demo", "--speed", "4"], 80, 24, {}) as terminal:
-        text = await terminal.until(lambda text: "▁" in text and "in line" in text and "/4" in text)
+        text = await terminal.until(lambda text: "▁" in text and "in queue" in text and "/4" in text)
         assert "6 simulated jobs" in text
         assert "6 jobs" in text
         await terminal.until(lambda text: "connection throttled" in text)
-        text = await terminal.until(lambda text: "What happened:" in text)
+        text = await terminal.until(lambda text: "Result:" in text)
         assert await terminal.process.wait() == 0
-        text = await terminal.until(lambda text: "nothing left this machine" in text)
+        text = await terminal.until(lambda text: "dashscope-ft watch --all" in text)
         assert "6 jobs followed to their ends" in text
-        assert "Further requests, for the losses shown: " in text
+        assert "Logs, for the losses shown: " in text
         assert "connection ok" not in text
 
 
@@ -166,10 +177,10 @@ def screen_of(width: int, height: int) -> tuple[Console, io.StringIO]:
 @pytest.mark.looptime
 async def test_only_what_changes_is_drawn(client: FineTuneClient) -> None:
     console, out = screen_of(80, 24)
-    board = Board(["ft-a", "ft-b"], 0.0)
-    for job_id in board.rows:
-        board.gave_up(job_id, NotFoundError("no such job", status=404))
-    async with live(console, board, client, Health(lambda: 0.0)):
+    tracker = JobTracker(["ft-a", "ft-b"], 0.0)
+    for job_id in tracker.rows:
+        tracker.record_error(job_id, NotFoundError("no such job", status=404))
+    async with live(console, tracker, client, Health(lambda: 0.0)):
         await asyncio.sleep(100)
         assert out.getvalue().count("no such job") == 2
         console.width = 60
@@ -181,7 +192,7 @@ async def test_only_what_changes_is_drawn(client: FineTuneClient) -> None:
 @pytest.mark.looptime
 async def test_what_is_no_id_has_no_next_look_and_ends_nothing(client: FineTuneClient) -> None:
     console, out = screen_of(80, 24)
-    async with live(console, Board(["ft b", "ft-a"], 0.0), client, Health(lambda: 0.0)):
+    async with live(console, JobTracker(["ft b", "ft-a"], 0.0), client, Health(lambda: 0.0)):
         await asyncio.sleep(1)
     assert "ft b" in out.getvalue()
 
@@ -193,6 +204,6 @@ async def test_an_old_console_of_windows_gets_no_sequence_that_it_would_show(
     for legacy in (False, True):
         console, out = screen_of(80, 24)
         console.legacy_windows = legacy
-        async with live(console, Board(["ft-a"], 0.0), client, Health(lambda: 0.0)):
+        async with live(console, JobTracker(["ft-a"], 0.0), client, Health(lambda: 0.0)):
             await asyncio.sleep(1)
         assert ("\x1b[?2026h" in out.getvalue()) is not legacy

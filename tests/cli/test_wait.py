@@ -16,6 +16,7 @@ from typing import Any
 
 import attrs
 import pytest
+from rich.console import Console
 
 from dashscope_ft_async import (
     APIConnectionError,
@@ -38,12 +39,13 @@ from dashscope_ft_async import (
     __version__,
     cli,
 )
-from dashscope_ft_async.cli import access, commands, show, waits
-from dashscope_ft_async.cli.board import Board, Row, printable
+from dashscope_ft_async.cli import commands, options, terminal, views, waits
+from dashscope_ft_async.cli.exit_codes import ExitCode, exit_code_of, most_serious, resume_command
 from dashscope_ft_async.cli.follow import follow
-from dashscope_ft_async.cli.lines import PlainLines, row_json
-from dashscope_ft_async.cli.outcome import Exit, exit_of, go_on_line, most_serious
-from dashscope_ft_async.cli.show import Shown, Terminals
+from dashscope_ft_async.cli.messages import printable
+from dashscope_ft_async.cli.output import PlainLines, row_json
+from dashscope_ft_async.cli.tracker import JobTracker, Row
+from dashscope_ft_async.cli.views import Terminals, ViewKinds
 from dashscope_ft_async.testing import Fault
 from tests.conftest import KEY
 from tests.support.cli_service import Json, Service, lines_of, process_of, run
@@ -89,13 +91,13 @@ def job_of(status: JobStatus = JobStatus.RUNNING, **fields: Any) -> FineTuneJob:
     ids=lambda value: value if isinstance(value, int) else type(value).__name__,
 )
 def test_each_outcome_has_its_exit_code(outcome: FineTuneJob | DashScopeFTError, code: int) -> None:
-    assert exit_of(outcome) == code
+    assert exit_code_of(outcome) == code
 
 
 def test_of_several_outcomes_the_most_serious_gives_the_exit_code() -> None:
     order = [1, 3, 2, 5, 6, 4, 0]
     for place, code in enumerate(order):
-        assert most_serious(Exit(each) for each in reversed(order[place:])) == code
+        assert most_serious(ExitCode(each) for each in reversed(order[place:])) == code
     assert most_serious([]) == 0
 
 
@@ -167,13 +169,13 @@ def test_an_outage_exits_6_with_what_was_known(server: Service) -> None:
     ("args", "said"),
     [
         ([], "Usage"),
-        (["wait"], "give one of"),
-        (["wait", "--all", "ft-1"], "give one of"),
-        (["watch"], "give one of"),
+        (["wait"], "give job ids"),
+        (["wait", "--all", "ft-1"], "give job ids"),
+        (["watch"], "give job ids"),
         (["wait", "--record", "/", "ft-1"], "--record"),
         (["wait", "--timeout", "-1", "ft-1"], "--timeout"),
         (["wait", "--timeout", "nan", "ft-1"], "finite"),
-        (["wait", "--timeout", "1", "--no-timeout", "ft-1"], "exclude each other"),
+        (["wait", "--timeout", "1", "--no-timeout", "ft-1"], "not both"),
         (["wait", "--base-url", "https://example.com", "--region", "cn-beijing", "ft-1"], "not both"),
         (["wait", "--region", "atlantis", "ft-1"], "unknown region"),
         (["wait", "--api-key", "secret", "ft-1"], "No such option"),
@@ -196,11 +198,9 @@ def test_a_missing_key_exits_2_in_one_line(command: str, monkeypatch: pytest.Mon
     (line,) = lines_of(result.stdout)
     assert (line["event"], line["job_id"], line["exit_code"]) == ("error", None, 2)
     assert len(result.stderr.splitlines()) == 1
-    advice, _, for_programs = result.stderr.partition(";")
-    assert "set DASHSCOPE_API_KEY" in advice
-    assert "~/.dashscope/api_key" in advice
-    assert "api_key=" not in advice
-    assert "program" in for_programs
+    assert "set DASHSCOPE_API_KEY" in result.stderr
+    assert "~/.dashscope/api_key" in result.stderr
+    assert "api_key=" not in result.stderr
 
 
 # --- what is written --------------------------------------------------------------------------------
@@ -224,10 +224,10 @@ def test_a_pipe_gets_a_json_line_per_change_and_end(server: Service) -> None:
 
 
 def test_an_error_line_carries_the_facts_and_the_last_snapshot() -> None:
-    board = Board(["ft-1"], now=0.0)
-    board.seen(job_of(), 1.0)
+    tracker = JobTracker(["ft-1"], now=0.0)
+    tracker.record_snapshot(job_of(), 1.0)
     error = NotFoundError("no such job", status=404, code="NotFound", request_id="r-1", job_id="ft-1")
-    line = row_json(board.gave_up("ft-1", error), datetime(2026, 1, 5, tzinfo=UTC))
+    line = row_json(tracker.record_error("ft-1", error), datetime(2026, 1, 5, tzinfo=UTC))
     assert (line["event"], line["status"], line["exit_code"]) == ("error", "RUNNING", 5)
     assert line["time"] == "2026-01-05T00:00:00.000+00:00"
     message = line["error"].pop("message")
@@ -270,20 +270,22 @@ def test_verbose_logs_one_line_each_to_stderr(server: Service) -> None:
 @pytest.mark.parametrize(
     ("stdout", "stderr", "as_json", "shown"),
     [
-        (True, True, False, Shown(live=True, json=False, plain=False)),
-        (True, True, True, Shown(live=False, json=True, plain=False)),
-        (False, True, True, Shown(live=True, json=True, plain=False)),
-        (False, False, True, Shown(live=False, json=True, plain=False)),
-        (True, False, False, Shown(live=False, json=False, plain=True)),
-        (False, True, False, Shown(live=True, json=False, plain=True)),
+        (True, True, False, ViewKinds(live=True, json=False, plain=False)),
+        (True, True, True, ViewKinds(live=False, json=True, plain=False)),
+        (False, True, True, ViewKinds(live=True, json=True, plain=False)),
+        (False, False, True, ViewKinds(live=False, json=True, plain=False)),
+        (True, False, False, ViewKinds(live=False, json=False, plain=True)),
+        (False, True, False, ViewKinds(live=True, json=False, plain=True)),
     ],
 )
-def test_views_fit_where_the_output_goes(stdout: bool, stderr: bool, as_json: bool, shown: Shown) -> None:
+def test_views_fit_where_the_output_goes(
+    stdout: bool, stderr: bool, as_json: bool, shown: ViewKinds
+) -> None:
     assert Terminals(stdout, stderr).views(json=as_json) == shown
 
 
 def on_terminals(monkeypatch: pytest.MonkeyPatch, *, stdout: bool, stderr: bool) -> None:
-    for module in (access, show):
+    for module in (options, views):
         monkeypatch.setattr(module, "terminals", lambda: Terminals(stdout, stderr))
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     monkeypatch.setenv("TTY_INTERACTIVE", "1")
@@ -304,6 +306,23 @@ def test_on_a_terminal_the_table_is_live_on_stderr_and_final_on_stdout(
     assert [word in final for word in ("RUNNING", "SUCCEEDED", "FAILED", "not seen yet")] == [0, 1, 1, 1]
     assert "InvalidFile: line 3 [red] [2Jis not JSON" in final
     assert "\x1b[3" not in result.output  # NO_COLOR
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
+def test_the_table_of_jobs_breaks_no_id_status_or_model_name(width: int) -> None:
+    out = io.StringIO()
+    tracker = JobTracker(["ft-202601051030-0001", "ft-202601051030-0002"])
+    made = job_of(
+        JobStatus.SUCCEEDED, model="qwen3-14b", job_name="客服", finetuned_output="qwen3-14b-ft-2026-1c7f"
+    )
+    failed = job_of(JobStatus.FAILED, code="InvalidTrainingData", message="line 17 is not valid JSON")
+    tracker.record_end(attrs.evolve(made, job_id="ft-202601051030-0001"), 1.0)
+    tracker.record_end(attrs.evolve(failed, job_id="ft-202601051030-0002"), 1.0)
+    terminal.print_jobs(Console(file=out, width=width), tracker)
+    text = out.getvalue()
+    for whole in ("ft-202601051030-0001", "ft-202601051030-0002", "SUCCEEDED", "qwen3-14b-ft-2026-1c7f"):
+        assert whole in text
+    assert ("客服" in text) is (width >= 120)
 
 
 def test_without_a_terminal_on_stderr_changes_are_plain_lines(
@@ -327,13 +346,13 @@ def test_plain_lines_of_a_crowd_cost_no_more_each_than_those_of_a_few(
         return row.job_id
 
     monkeypatch.setattr(Row, "name", property(name))
-    board = Board(f"ft-{number}" for number in range(500))
-    lines = PlainLines(board)
-    for row in list(board.rows.values()):
-        lines.tell(row)
+    tracker = JobTracker(f"ft-{number}" for number in range(500))
+    lines = PlainLines(tracker)
+    for row in list(tracker.rows.values()):
+        lines.update(row)
     assert reads <= 2 * 500
-    board.add(["ft-later-and-longer"], 0.0)
-    lines.tell(board.rows["ft-0"])
+    tracker.add(["ft-later-and-longer"], 0.0)
+    lines.update(tracker.rows["ft-0"])
     assert capsys.readouterr().out.splitlines()[-1].endswith(" s  ft-0                 not seen yet")
 
 
@@ -357,15 +376,15 @@ def test_terminals_are_what_the_streams_say(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(sys, "stderr", Screen())
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("CI", raising=False)
-    assert show.terminals() == Terminals(stdout=True, stderr=True)
+    assert views.terminals() == Terminals(stdout=True, stderr=True)
     monkeypatch.setenv("CI", "true")  # whose log would keep every frame of a table
-    assert show.terminals() == Terminals(stdout=True, stderr=False)
+    assert views.terminals() == Terminals(stdout=True, stderr=False)
     monkeypatch.delenv("CI")
     monkeypatch.setenv("TERM", "dumb")
-    assert show.terminals() == Terminals(stdout=True, stderr=False)
+    assert views.terminals() == Terminals(stdout=True, stderr=False)
     monkeypatch.setattr(sys, "stdout", io.StringIO())
     monkeypatch.setenv("FORCE_COLOR", "1")
-    assert not show.terminals().stdout
+    assert not views.terminals().stdout
 
 
 def test_text_from_elsewhere_is_one_line_without_control_characters() -> None:
@@ -376,7 +395,7 @@ def test_text_from_elsewhere_is_one_line_without_control_characters() -> None:
 
 
 def test_the_go_on_line_is_quoted_for_a_shell() -> None:
-    line = go_on_line("wait", ["--base-url", "https://e/api v1"], ["ft-1", "-x"])
+    line = resume_command("wait", ["--base-url", "https://e/api v1"], ["ft-1", "-x"])
     assert line == "dashscope-ft wait --base-url 'https://e/api v1' -- ft-1 -x"
 
 
@@ -487,8 +506,8 @@ def test_the_demo_needs_no_settings_and_tells_what_happened() -> None:
         env={**os.environ, **{f"DASHSCOPE_{name}": value for name, value in broken.items()}},
     )
     assert (done.returncode, done.stderr) == (0, "")
-    story = done.stdout.partition("What happened:")[2]
-    for words in ("4 SUCCEEDED, 1 FAILED, 1 CANCELED", "Requests: ", "would have taken", "throttled"):
+    story = done.stdout.partition("Result:")[2]
+    for words in ("4 SUCCEEDED, 1 FAILED, 1 CANCELED", "Polls: ", "would have taken", "throttled"):
         assert words in story
     assert "InvalidTrainingData: line 17" in story
 
@@ -510,7 +529,7 @@ def test_the_demo_is_live_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None
     assert result.exit_code == 0
     assert "connection ok" in result.stderr
     assert "WARNING" not in result.stderr
-    assert "What happened:" in result.stdout
+    assert "Result:" in result.stdout
 
 
 # --- the extra --------------------------------------------------------------------------------------

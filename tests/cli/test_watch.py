@@ -21,10 +21,10 @@ from rich.console import Console
 
 from dashscope_ft_async import DashScopeFTError, FineTuneClient, InternalServerError, PermissionDeniedError
 from dashscope_ft_async.cli import commands
-from dashscope_ft_async.cli.board import Board, Row
 from dashscope_ft_async.cli.follow import follow_all
+from dashscope_ft_async.cli.job_ids import JobSelection, ids_in, split_ids
 from dashscope_ft_async.cli.record import Record, event_line
-from dashscope_ft_async.cli.targets import ids_of
+from dashscope_ft_async.cli.tracker import JobTracker, Row
 from dashscope_ft_async.hooks import RequestFinished, Retrying, Throttled
 from dashscope_ft_async.testing import Fault, Simulator
 from tests.conftest import KEY
@@ -65,7 +65,7 @@ def test_json_on_stdin_that_names_no_job_is_a_usage_error(text: str) -> None:
     assert result.exit_code == 2
     assert "line 2 of stdin" in result.stderr
     with pytest.raises(BadParameter):
-        list(ids_of([text]))
+        list(ids_in([text]))
 
 
 def test_a_key_on_stdin_is_refused_and_not_shown() -> None:
@@ -77,7 +77,40 @@ def test_a_key_on_stdin_is_refused_and_not_shown() -> None:
 def test_bytes_that_are_no_text_on_stdin_are_a_usage_error() -> None:
     result = CliRunner().invoke(commands.dashscope_ft, ["wait", "-"], input=b"\xff\xfe\n")
     assert result.exit_code == 2
-    assert "stdin is no text" in result.stderr
+    assert "stdin is neither UTF-8 nor UTF-16 text" in result.stderr
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_ids_on_stdin_may_begin_with_a_byte_order_mark(server: Service, encoding: str) -> None:
+    job_id = server.add_job(ENDED)
+    arguments = ["wait", "--base-url", server.url, "-"]
+    result = CliRunner().invoke(commands.dashscope_ft, arguments, input=f"{job_id}\n".encode(encoding))
+    assert ends(result.stdout) == {job_id: "ended"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['"ft-1" "ft-2"', "ft-1,ft-2", "['ft-1', 'ft-2']", '["ft-1","ft-2"]', "ft-1, ft-2,", "ft-1\tft-2"],
+)
+def test_ids_as_other_programs_write_them_are_separated(text: str) -> None:
+    assert split_ids(text) == ["ft-1", "ft-2"]
+    assert JobSelection.of([text, "-ft-3"], every=False).ids == ["ft-1", "ft-2", "-ft-3"]
+    assert list(ids_in([text])) == ["ft-1", "ft-2"]
+
+
+@pytest.mark.parametrize("text", ["None", "null", "", '""', "ft-1,None", "[]"])
+def test_a_missing_value_is_refused_and_never_sent_as_an_id(text: str) -> None:
+    for command in ("get", "wait"):
+        result = run(command, text)
+        assert result.exit_code == 2
+        assert "probably found no job" in result.stderr
+
+
+def test_a_key_in_quotes_is_refused_and_not_shown() -> None:
+    for text in ("'sk-another-secret-key-0123'", "ft-1,sk-another-secret-key-0123"):
+        result = run("wait", text)
+        assert result.exit_code == 2
+        assert "sk-another" not in result.output
 
 
 def test_no_ids_on_stdin_is_nothing_to_wait_for(server: Service) -> None:
@@ -135,7 +168,7 @@ class Told:
     def __init__(self) -> None:
         self.rows: list[tuple[str, str]] = []
 
-    def tell(self, row: Row) -> None:
+    def update(self, row: Row) -> None:
         self.rows.append((row.job_id, row.status))
 
 
@@ -144,8 +177,8 @@ async def test_watch_all_takes_in_jobs_that_come_later_and_sits_out_a_list_that_
     service: Simulator, client: FineTuneClient
 ) -> None:
     first = service.add_job([(0, "RUNNING"), (100, "FAILED")])
-    board, told, trouble = Board(), Told(), list[DashScopeFTError]()
-    watching = asyncio.create_task(follow_all(client, board, [told], refresh=60, trouble=trouble.append))
+    tracker, told, trouble = JobTracker(), Told(), list[DashScopeFTError]()
+    watching = asyncio.create_task(follow_all(client, tracker, [told], refresh=60, on_error=trouble.append))
     await asyncio.sleep(59)
     service.throttle(90)
     later = service.add_job([(0, "QUEUING"), (500, "SUCCEEDED")])
@@ -155,7 +188,7 @@ async def test_watch_all_takes_in_jobs_that_come_later_and_sits_out_a_list_that_
         await watching
     assert [str(error.args[0]) for error in trouble]
     assert told.rows == [(first, "RUNNING"), (first, "FAILED"), (later, "QUEUING"), (later, "SUCCEEDED")]
-    assert board.pending == []
+    assert tracker.pending == []
 
 
 @pytest.mark.looptime
@@ -163,8 +196,8 @@ async def test_a_later_list_that_is_refused_ends_no_wait_of_watch_all(
     service: Simulator, client: FineTuneClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = service.add_job([(0, "RUNNING"), (500, "SUCCEEDED")])
-    board, told, trouble = Board(), Told(), list[DashScopeFTError]()
-    watching = asyncio.create_task(follow_all(client, board, [told], refresh=60, trouble=trouble.append))
+    tracker, told, trouble = JobTracker(), Told(), list[DashScopeFTError]()
+    watching = asyncio.create_task(follow_all(client, tracker, [told], refresh=60, on_error=trouble.append))
     await asyncio.sleep(30)
 
     async def refused(_: FineTuneClient) -> list[str]:
@@ -185,12 +218,12 @@ async def test_a_reader_that_goes_away_ends_watch_all_as_itself(
     service: Simulator, client: FineTuneClient
 ) -> None:
     class Gone:
-        def tell(self, row: Row) -> None:
+        def update(self, row: Row) -> None:
             raise BrokenPipeError
 
     service.add_job([(0, "RUNNING")])
     with pytest.raises(BrokenPipeError):
-        await follow_all(client, Board(), [Gone()], refresh=60, trouble=print)
+        await follow_all(client, JobTracker(), [Gone()], refresh=60, on_error=print)
 
 
 def test_watch_all_ends_where_the_list_is_refused(server: Service, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,9 +267,9 @@ def test_a_full_disk_ends_the_record_and_not_the_wait() -> None:
 
     console = Console(file=io.StringIO(), width=100)
     record = Record(Full(), console)
-    row = Board(["ft-1"]).rows["ft-1"]
-    record.tell(row)
-    record.tell(row)
+    row = JobTracker(["ft-1"]).rows["ft-1"]
+    record.update(row)
+    record.update(row)
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue() == "error: the record ends here: No space left on device\n"
 

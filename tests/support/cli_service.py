@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from jsonschema import Draft202012Validator
 
 from dashscope_ft_async import FineTuneClient, PollPolicy, RetryPolicy
-from dashscope_ft_async.cli import access, commands
+from dashscope_ft_async.cli import commands, options
 from dashscope_ft_async.cli.schema import schema_text
 from dashscope_ft_async.testing import Simulator
 from tests.conftest import KEY
@@ -90,7 +90,7 @@ def use_quick_client(monkeypatch: pytest.MonkeyPatch) -> None:
         poll=PollPolicy(initial=0.05, max_interval=0.05, outage_tolerance=0.2),
         retry=RetryPolicy(initial=0.01, max_delay=0.02),
     )
-    monkeypatch.setattr(access, "FineTuneClient", quick)
+    monkeypatch.setattr(options, "FineTuneClient", quick)
 
 
 def run(*args: str, stdin: str | None = None) -> Result:

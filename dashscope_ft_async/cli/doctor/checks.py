@@ -13,8 +13,9 @@ from typing import Any
 import attrs
 
 from dashscope_ft_async import REGIONS, FoundSettings, Setting
-from dashscope_ft_async.cli.board import brief
-from dashscope_ft_async.cli.outcome import Exit, exit_of
+from dashscope_ft_async.cli.exit_codes import ExitCode as Exit
+from dashscope_ft_async.cli.exit_codes import exit_code_of as exit_of
+from dashscope_ft_async.cli.messages import short_error as brief
 from dashscope_ft_async.errors import (
     APIStatusError,
     AuthenticationError,

@@ -22,9 +22,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from dashscope_ft_async import FoundSettings, Setting, __version__, find_settings
-from dashscope_ft_async.cli import view
-from dashscope_ft_async.cli.access import Access, access_options, patience, run_to_exit
-from dashscope_ft_async.cli.board import printable
+from dashscope_ft_async.cli import terminal as view
 from dashscope_ft_async.cli.doctor.checks import (
     Check,
     Verdict,
@@ -37,8 +35,14 @@ from dashscope_ft_async.cli.doctor.checks import (
     skipped,
 )
 from dashscope_ft_async.cli.doctor.probe import STEPS, Probe
-from dashscope_ft_async.cli.lines import write_event
-from dashscope_ft_async.cli.outcome import Exit, most_serious
+from dashscope_ft_async.cli.exit_codes import ExitCode as Exit
+from dashscope_ft_async.cli.exit_codes import most_serious
+from dashscope_ft_async.cli.messages import printable
+from dashscope_ft_async.cli.options import ServiceOptions as Access
+from dashscope_ft_async.cli.options import run_async as run_to_exit
+from dashscope_ft_async.cli.options import service_options as access_options
+from dashscope_ft_async.cli.options import timeout_option as patience
+from dashscope_ft_async.cli.output import write_event
 from dashscope_ft_async.errors import ConfigurationError, DashScopeFTError
 from dashscope_ft_async.models import redact
 

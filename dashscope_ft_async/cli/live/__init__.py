@@ -1,6 +1,6 @@
-"""What a person at a terminal sees while jobs run.
+"""The live view: what a terminal shows while jobs run.
 
-`display` keeps it in place. `losses` reads logs and `health` is told of requests; the rest is pure: `facts`
-puts into words what is known, `screen` says what goes where, in `table` or `panel`, by `cells` and
-`sparkline`.
+`display` refreshes the terminal, `losses` reads logs and `health` counts requests. The other modules do no
+I/O: `state` turns what is known into short texts, `screen` arranges them with `table` or `panel`, which use
+`cells` and `sparkline`.
 """

@@ -1,23 +1,23 @@
-"""Text measured in the cells of a terminal, in the characters that it has: pure."""
+"""Text cut and padded to a number of terminal cells, in the characters of an encoding."""
 
 from __future__ import annotations
 
 import attrs
 from rich.cells import cell_len, set_cell_size
 
-from dashscope_ft_async.cli.board import printable
 from dashscope_ft_async.cli.live import sparkline
+from dashscope_ft_async.cli.messages import printable
 
 
 @attrs.frozen
-class Pen:
-    """What can be written in an encoding; one that is not of Unicode gets ASCII for what we draw."""
+class CellFormatter:
+    """Formats text for an encoding. In an encoding that is not Unicode, curves and marks are ASCII."""
 
     encoding: str = "utf-8"
 
     @property
     def unicode(self) -> bool:
-        """Whether there is every character. GBK has blocks too, but they are two cells wide."""
+        """Whether the encoding is Unicode. GBK has block characters too, but they are two cells wide."""
         return self.encoding.lower().startswith("utf")
 
     @property
@@ -27,21 +27,21 @@ class Pen:
 
     @property
     def dot(self) -> str:
-        """Between two facts on a line."""
+        """The separator of two texts on a line."""
         return " · " if self.unicode else " - "
 
     @property
     def mark(self) -> str:
-        """Where something was cut off."""
+        """The mark where text was cut."""
         return "…" if self.unicode else ".."
 
     def text(self, text: str) -> str:
-        """`text` on one line, without control characters and what there is no character for."""
+        """Return `text` on one line, without control characters and characters of other encodings."""
         text = printable(text)
         return text if self.unicode else text.encode(self.encoding, "replace").decode(self.encoding)
 
     def fit(self, text: str, width: int) -> str:
-        """`text` in at most `width` cells, with a mark where it was cut."""
+        """Return `text` in at most `width` cells, with a mark where it was cut."""
         text = self.text(text)
         if cell_len(text) <= width:
             return text
@@ -50,7 +50,7 @@ class Pen:
         return set_cell_size(text, width - len(self.mark)).rstrip() + self.mark
 
     def cell(self, text: str, width: int, *, right: bool = False) -> str:
-        """`text` in exactly `width` cells."""
+        """Return `text` in exactly `width` cells."""
         text = self.fit(text, width)
         blanks = " " * (width - cell_len(text))
         return blanks + text if right else text + blanks

@@ -1,32 +1,35 @@
-"""The live view on the terminal: refreshed in place while jobs run, wiped away at the end."""
+"""The live view on the terminal: refreshed in place while jobs run, erased at the end."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.text import Text
 
-from dashscope_ft_async.cli.board import Board, Row
-from dashscope_ft_async.cli.live.cells import Pen
-from dashscope_ft_async.cli.live.facts import Facts
+from dashscope_ft_async import FineTuneClient
+from dashscope_ft_async.cli.live.cells import CellFormatter
 from dashscope_ft_async.cli.live.health import Health
 from dashscope_ft_async.cli.live.losses import Losses, follow_losses
-from dashscope_ft_async.cli.live.screen import rows_on, screen
-from dashscope_ft_async.client import FineTuneClient
+from dashscope_ft_async.cli.live.screen import render_screen, rows_on
+from dashscope_ft_async.cli.live.state import LiveState
+from dashscope_ft_async.cli.tracker import JobTracker, Row
 from dashscope_ft_async.errors import ConfigurationError
 
 _REFRESH = 0.25
 
 
 @contextmanager
-def _at_once(console: Console) -> Generator[None, None, None]:
-    """Ask the terminal to show what is written here at once: lines are wiped before they are written.
+def _synchronized(console: Console) -> Generator[None, None, None]:
+    """Ask the terminal to show all that is written in the block at once, or it would flicker.
 
-    Terminals that do not know synchronized output, DEC mode 2026, leave it unheeded.
+    Terminals without synchronized output (DEC mode 2026) ignore the request.
     """
     if console.legacy_windows:
         yield
@@ -39,48 +42,79 @@ def _at_once(console: Console) -> Generator[None, None, None]:
         console.file.flush()
 
 
+@contextmanager
+def _suspendable(console: Console, on_resume: Callable[[], None]) -> Generator[None, None, None]:
+    """Show the cursor while Ctrl-Z has stopped the process. Call `on_resume` when it continues."""
+
+    def suspend() -> None:
+        console.show_cursor(True)
+        console.file.flush()
+        os.kill(os.getpid(), signal.SIGSTOP)  # returns when the process continues
+        console.show_cursor(False)
+        on_resume()
+
+    loop = asyncio.get_running_loop()
+    is_handled = False
+    # Not on Windows, not in another thread than the main one, and not where the shell ignores Ctrl-Z.
+    with suppress(AttributeError, NotImplementedError, RuntimeError, ValueError):
+        if signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL:
+            loop.add_signal_handler(signal.SIGTSTP, suspend)
+            is_handled = True
+    try:
+        yield
+    finally:
+        if is_handled:
+            loop.remove_signal_handler(signal.SIGTSTP)
+
+
 @asynccontextmanager
 async def live(
-    console: Console, board: Board, client: FineTuneClient, health: Health
+    console: Console, tracker: JobTracker, client: FineTuneClient, health: Health
 ) -> AsyncGenerator[None, None]:
-    """Keep `board` on the terminal, with the losses of running jobs, which `client` reads."""
+    """Show `tracker` on the terminal, with the losses of running jobs, which `client` reads."""
     losses: dict[str, Losses] = {}
-    pen = Pen(console.encoding)
+    cells = CellFormatter(console.encoding)
 
     def next_poll(job_id: str) -> float | None:
         try:
             return client.next_poll(job_id)
         except ConfigurationError:
-            return None  # what was typed is no id, of which the wait is about to tell
+            return None  # not a job id; the wait reports it
 
     def height() -> int:
-        return console.height - 1  # the last command stays in sight
+        return console.height - 1  # the command line above stays visible
 
     def visible() -> list[Row]:
-        return rows_on(board, height())
+        return rows_on(tracker, height())
 
-    # Refreshed from the loop: rich's own thread would read the board while it changes.
+    # Refreshed by the event loop: rich's own thread would read the tracker while it changes.
     with Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False) as display:
+        before: list[Text] | None = None
 
         async def refresh() -> None:
-            before = None
+            nonlocal before
             while True:
-                facts = Facts(board, health, losses, next_poll, time.monotonic())
-                lines = screen(facts, console.width, height(), pen)
-                # A terminal that breaks the lines of a view that was wider leaves some of them above.
-                # Wiping more than what was written would cost errors, which stand above it too.
+                state = LiveState(tracker, health, losses, next_poll, time.monotonic())
+                lines = render_screen(state, console.width, height(), cells)
+                # After a resize, a terminal may keep wrapped lines of a wider view above this one. They
+                # cannot be erased, because errors are above the view too.
                 if lines != before:
-                    with _at_once(console):
+                    with _synchronized(console):
                         display.update(Group(*lines), refresh=True)
                 before = lines
                 await asyncio.sleep(_REFRESH)
+
+        def redraw() -> None:
+            nonlocal before
+            before = None
 
         tasks = [
             asyncio.create_task(refresh()),
             asyncio.create_task(follow_losses(client, visible, losses)),
         ]
         try:
-            yield
+            with _suspendable(console, redraw):
+                yield
         finally:
             for task in tasks:
                 task.cancel()

@@ -1,4 +1,4 @@
-"""How the connection to the service does, as hooks tell it: pure, the clock is given."""
+"""The state of the connection to the service, derived from the events of the client."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from datetime import timedelta
 from enum import Enum
 from math import ceil
 
-from dashscope_ft_async.cli.board import brief, printable
+from dashscope_ft_async.cli.messages import printable, short_error
 from dashscope_ft_async.errors import APIResponseValidationError, DashScopeFTError, RateLimitError
 from dashscope_ft_async.hooks import Event, RequestFinished, Retrying, Throttled
 
-_PASSING = (408, 425)
+_TRANSIENT = (408, 425)
 _THROTTLED = 429
 
 
 class State(Enum):
-    """How it does."""
+    """States of the connection."""
 
     UNKNOWN = "no answer yet"
     OK = "ok"
@@ -25,29 +25,29 @@ class State(Enum):
 
 
 class Health:
-    """A hook. An outage begins with the first failure after a good answer, and the next one ends it."""
+    """A hook. An outage begins with the first failure after a good answer and ends with the next one."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self.requests = 0
-        """Exchanges with the service, good or not."""
+        """All requests."""
         self.failed = 0
-        """Those that brought no good answer, throttled ones included."""
+        """Requests without a good answer, throttled ones included."""
         self._answered = False
         self._failing_since: float | None = None
         self._failing_before: float | None = None
-        """As it was before the newest answer, which may turn out to be unreadable."""
+        """The value before the newest answer, which may turn out to be unreadable."""
         self._reason = ""
         self._closed_until: float | None = None
 
     def __call__(self, event: Event) -> None:
-        """Note what happened."""
+        """Record an event."""
         match event:
             case RequestFinished(error="CancelledError"):
-                self.requests += 1  # given up by us, which says nothing about the service
+                self.requests += 1  # cancelled by this client, which says nothing about the service
             case RequestFinished(status=status, error=error):
                 self.requests += 1
-                if status is None or status in _PASSING or status >= 500:
+                if status is None or status in _TRANSIENT or status >= 500:
                     self._failed(self._failing_since, error or f"HTTP {status}")
                 elif status == _THROTTLED:
                     self.failed += 1
@@ -55,9 +55,9 @@ class Health:
                     self._good()
             case Retrying(error=APIResponseValidationError() as unreadable):
                 before, now = self._failing_before, self._failing_since
-                self._failed(before if now is None else now, brief(unreadable))
-            case Retrying(error=DashScopeFTError() as met) if not isinstance(met, RateLimitError):
-                self._reason = brief(met)
+                self._failed(before if now is None else now, short_error(unreadable))
+            case Retrying(error=DashScopeFTError() as error) if not isinstance(error, RateLimitError):
+                self._reason = short_error(error)
             case Throttled(seconds=seconds, pages=False):
                 self._closed_until = self._clock() + seconds
             case _:
@@ -65,24 +65,24 @@ class Health:
 
     def _failed(self, since: float | None, reason: str) -> None:
         self.failed += 1
-        self._tried()
+        self._end_throttling()
         self._failing_since = self._clock() if since is None else since
         self._reason = printable(reason)
 
     def _good(self) -> None:
         self._answered = True
         self._failing_before, self._failing_since = self._failing_since, None
-        self._tried()
+        self._end_throttling()
 
-    def _tried(self) -> None:
-        """Whatever comes of a request once the gate is open again, it was no further refusal."""
-        # What was asked before the refusal may end while the gate is closed.
+    def _end_throttling(self) -> None:
+        """End the throttled state when a request ends after the pause and was not throttled again."""
+        # Requests sent before the refusal may end during the pause.
         if self._closed_until is not None and self._clock() >= self._closed_until:
             self._closed_until = None
 
     @property
     def state(self) -> State:
-        """How it does now."""
+        """The state now."""
         if self._closed_until is not None:
             return State.THROTTLED
         if self._failing_since is not None:
@@ -90,8 +90,8 @@ class Health:
         return State.OK if self._answered else State.UNKNOWN
 
     @property
-    def word(self) -> str:
-        """How it does now, and for how long."""
+    def text(self) -> str:
+        """The state now, and for how long."""
         now = self._clock()
         if self._closed_until is not None:
             left = ceil(self._closed_until - now)
@@ -101,8 +101,8 @@ class Health:
         return self.state.value
 
     @property
-    def facts(self) -> list[str]:
-        """What else there is to say, the most important first."""
+    def details(self) -> list[str]:
+        """The number of requests, and during an outage its reason."""
         requests = f"{self.requests} request{'' if self.requests == 1 else 's'}"
-        facts = [f"{requests}, {self.failed} failed" if self.failed else requests]
-        return [*facts, self._reason] if self.state is State.OUTAGE else facts
+        details = [f"{requests}, {self.failed} failed" if self.failed else requests]
+        return [*details, self._reason] if self.state is State.OUTAGE else details

@@ -1,4 +1,4 @@
-"""The whole live view, for whatever room there is: pure."""
+"""The live view as lines, for a screen of any size."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections import Counter
 
 from rich.text import Text
 
-from dashscope_ft_async.cli.board import Board, Row
-from dashscope_ft_async.cli.live.cells import Pen
-from dashscope_ft_async.cli.live.facts import Facts
+from dashscope_ft_async.cli.live.cells import CellFormatter
 from dashscope_ft_async.cli.live.health import State
-from dashscope_ft_async.cli.live.panel import LEAST_LINES, LEAST_WIDTH, panel
-from dashscope_ft_async.cli.live.table import table
-from dashscope_ft_async.cli.view import colour_of
+from dashscope_ft_async.cli.live.panel import LEAST_LINES, LEAST_WIDTH, render_panel
+from dashscope_ft_async.cli.live.state import LiveState
+from dashscope_ft_async.cli.live.table import render_table
+from dashscope_ft_async.cli.terminal import colour_of
+from dashscope_ft_async.cli.tracker import JobTracker, Row
 from dashscope_ft_async.models import JobStatus
 
 _GIVEN_UP = "given up"
@@ -27,56 +27,56 @@ _ORDER = (
 _HEALTH = {State.OK: "green", State.THROTTLED: "yellow", State.OUTAGE: "red", State.UNKNOWN: "dim"}
 
 
-def rows_on(board: Board, height: int) -> list[Row]:
-    """The rows that are shown on a screen of `height` lines."""
-    return board.shown(height - 3)  # the others are the summary, the heading and the connection
+def rows_on(tracker: JobTracker, height: int) -> list[Row]:
+    """Return the rows that are shown on a screen of `height` lines."""
+    return tracker.select_rows(height - 3)  # the other lines are the summary, the header and the connection
 
 
-def screen(facts: Facts, width: int, height: int, pen: Pen) -> list[Text]:
-    """At most `height` lines of at most `width` cells.
+def render_screen(state: LiveState, width: int, height: int, cells: CellFormatter) -> list[Text]:
+    """Return at most `height` lines of at most `width` cells.
 
-    One job is a panel. Several are a summary by status, a table of as many as there is room for (see
-    `Board.shown`), and below it the connection. Where it is too low for all, the summary stays longest.
+    One job is a panel. Several jobs are a summary by status, a table of as many as fit (see
+    `JobTracker.select_rows`), and the state of the connection. On a very low screen the summary remains.
     """
-    board = facts.board
-    connection = _connection(facts, width, pen)
-    if len(board.rows) == 1 and width >= LEAST_WIDTH and height >= LEAST_LINES:
-        (row,) = board.rows.values()
-        return [*panel(facts, row, width, height - 2, pen), Text(), connection]
-    rows = rows_on(board, height)
-    # Air between the three, where there is enough for all of it.
-    air = [Text()] if len(rows) + 5 <= height else []
-    lines = [_summary(board, len(rows), width, pen), *air]
+    tracker = state.tracker
+    connection = _connection(state, width, cells)
+    if len(tracker.rows) == 1 and width >= LEAST_WIDTH and height >= LEAST_LINES:
+        (row,) = tracker.rows.values()
+        return [*render_panel(state, row, width, height - 2, cells), Text(), connection]
+    rows = rows_on(tracker, height)
+    # Empty lines between the three parts, if there is space for all rows.
+    space = [Text()] if len(rows) + 5 <= height else []
+    lines = [_summary(tracker, len(rows), width, cells), *space]
     if rows:
-        lines += [*table(facts, rows, width, pen), *air]
+        lines += [*render_table(state, rows, width, cells), *space]
     return [*lines, connection][:height]
 
 
-def _summary(board: Board, shown: int, width: int, pen: Pen) -> Text:
-    """How many jobs are in which status."""
-    count = Counter(_GIVEN_UP if row.error is not None else row.status for row in board.rows.values())
+def _summary(tracker: JobTracker, shown: int, width: int, cells: CellFormatter) -> Text:
+    """Return the number of jobs by status."""
+    count = Counter(_GIVEN_UP if row.error is not None else row.status for row in tracker.rows.values())
     known = [status for status in _ORDER if status in count]
-    number = len(board.rows)
-    told = [(f"{number} job{'' if number == 1 else 's'}", "bold")]
-    told += [
+    number = len(tracker.rows)
+    texts = [(f"{number} job{'' if number == 1 else 's'}", "bold")]
+    texts += [
         (f"{count[status]} {status}", "red" if status == _GIVEN_UP else colour_of(status))
         for status in [*known, *sorted(count.keys() - _ORDER)]
     ]
     if shown < number:
-        told.append((f"({shown} shown)", "dim"))
-    return _joined(told, "  ", width, pen)
+        texts.append((f"({shown} shown)", "dim"))
+    return _joined(texts, "  ", width, cells)
 
 
-def _connection(facts: Facts, width: int, pen: Pen) -> Text:
-    health = facts.health
-    told = [(f"connection {health.word}", _HEALTH[health.state])]
-    return _joined([*told, *((fact, "dim") for fact in health.facts)], pen.dot, width, pen)
+def _connection(state: LiveState, width: int, cells: CellFormatter) -> Text:
+    health = state.health
+    texts = [(f"connection {health.text}", _HEALTH[health.state])]
+    return _joined([*texts, *((text, "dim") for text in health.details)], cells.dot, width, cells)
 
 
-def _joined(told: list[tuple[str, str]], between: str, width: int, pen: Pen) -> Text:
-    line = Text.assemble((between, "dim")).join(Text(pen.text(text), style) for text, style in told)
+def _joined(texts: list[tuple[str, str]], between: str, width: int, cells: CellFormatter) -> Text:
+    line = Text.assemble((between, "dim")).join(Text(cells.text(text), style) for text, style in texts)
     line.no_wrap = True
     if line.cell_len > width:
-        line.truncate(max(0, width - len(pen.mark)))
-        line.append(pen.mark[:width])
+        line.truncate(max(0, width - len(cells.mark)))
+        line.append(cells.mark[:width])
     return line

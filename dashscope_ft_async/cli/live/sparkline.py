@@ -1,4 +1,4 @@
-"""Curves drawn with characters: pure."""
+"""Curves drawn with characters."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 ASCII = "_.-:=+*#"
-"""In place of blocks, for a terminal that has none. Of one line only: they do not stand on each other."""
+"""For encodings without block characters. Curves of several lines cannot be drawn with them."""
 _MOST = 512
 
 
 class Curve:
-    """A curve of any length in bounded memory: where it is long, neighbours give way to their mean."""
+    """A curve in bounded memory: when it gets long, pairs of points are replaced by their mean."""
 
     def __init__(self, most: int = _MOST) -> None:
         self._most = most
@@ -20,7 +20,7 @@ class Curve:
         self._points: list[float] = []
 
     def add(self, value: float) -> None:
-        """Go on with a finite number."""
+        """Add a point, a finite number."""
         self._pending.append(value)
         if len(self._pending) < self._stride:
             return
@@ -32,17 +32,17 @@ class Curve:
 
     @property
     def points(self) -> Sequence[float]:
-        """What is left of it, the newest value included."""
+        """The points, the newest value included."""
         return [*self._points, mean(self._pending)] if self._pending else self._points
 
 
 def mean(values: Sequence[float]) -> float:
-    """Of finite numbers, a finite one."""
+    """Return the mean, which is finite if all values are."""
     return sum(value / len(values) for value in values)
 
 
 def squeezed(values: Sequence[float], width: int) -> Sequence[float]:
-    """At most `width` values; where there were more, means of neighbours."""
+    """Return at most `width` values; if there are more, means of neighbours."""
     number = len(values)
     if number <= width:
         return values
@@ -50,12 +50,12 @@ def squeezed(values: Sequence[float], width: int) -> Sequence[float]:
 
 
 def bars(values: Sequence[float], width: int, height: int = 1, levels: str = BLOCKS) -> list[str]:
-    """`height` lines of at most `width` characters, from the lowest value to the highest."""
+    """Return `height` lines of at most `width` characters, scaled from the lowest to the highest value."""
     drawn = squeezed(values, width) if width > 0 else ()
     if not drawn:
         return [""] * height
     low, top = min(drawn), len(levels) * height - 1
-    # Halved, or the distance of two finite numbers might be none.
+    # Halved first, because the difference of two finite numbers may be infinite.
     span = max(drawn) / 2 - low / 2
     heights = [1 + round((value / 2 - low / 2) / span * top) if span else 1 for value in drawn]
     lines: list[str] = []

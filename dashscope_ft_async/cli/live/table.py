@@ -1,4 +1,7 @@
-"""The jobs as lines of a table, for whatever width there is: pure."""
+"""The live table of the jobs, for a screen of any width.
+
+rich's tables cannot drop columns by importance or give a cell several columns, so it is laid out here.
+"""
 
 from __future__ import annotations
 
@@ -7,24 +10,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.cells import cell_len
 from rich.text import Text
 
-from dashscope_ft_async.cli.board import Row
-from dashscope_ft_async.cli.live.cells import Pen
-from dashscope_ft_async.cli.live.facts import Facts
+from dashscope_ft_async.cli.live.cells import CellFormatter
 from dashscope_ft_async.cli.live.sparkline import bars
-from dashscope_ft_async.cli.view import status_style
+from dashscope_ft_async.cli.live.state import LiveState
+from dashscope_ft_async.cli.terminal import status_style
+from dashscope_ft_async.cli.tracker import Row
 
 _GAP = 2
-_COLUMNS = ("JOB", "NAME", "MODEL", "STATUS", "TIME", "TOKENS", "CKPT", "LOSS", "NEXT")
-_PROGRESS = ("CKPT", "LOSS", "NEXT")
-_RIGHT = ("TIME", "TOKENS", "CKPT", "NEXT")
+_COLUMNS = ("JOB", "NAME", "MODEL", "STATUS", "TIME", "TOKENS", "CHECKPOINTS", "LOSS", "POLL")
+_PROGRESS = ("CHECKPOINTS", "LOSS", "POLL")
+_RIGHT = ("TIME", "TOKENS", "CHECKPOINTS", "POLL")
 _ALL = 10_000
 _STEPS = (
     ("JOB", 1, 24),
     ("STATUS", 6, 12),
     ("TIME", 7, 10),
     ("LOSS", 12, 12),
-    ("NEXT", 4, 5),
-    ("CKPT", 4, 7),
+    ("POLL", 4, 6),
+    ("CHECKPOINTS", 11, 11),
     ("LOSS", 12, 26),
     ("MODEL", 8, 16),
     ("TOKENS", 6, 9),
@@ -34,12 +37,12 @@ _STEPS = (
     ("NAME", 8, 40),
     ("LOSS", 12, 60),
 )
-"""The columns in the order of their importance, with the most cells that each gets before the next one has
-its turn. The first that cannot get its fewest is left out, and so are those after it."""
+"""Name, fewest and most cells of each column, in the order of importance. A name that comes again gets more
+cells. The first column that cannot get its fewest cells is omitted, and so are all after it."""
 
 
 def widths(room: int, wanted: Mapping[str, int]) -> dict[str, int]:
-    """Cells for each column that has its place in `room`, of those that have something to show."""
+    """Return the cells of each column that fits in `room`, of those that have something to show."""
     given: dict[str, int] = {}
     left, full = room + _GAP, False
     for name, least, most in _STEPS:
@@ -56,87 +59,91 @@ def widths(room: int, wanted: Mapping[str, int]) -> dict[str, int]:
     return given
 
 
-def table(facts: Facts, rows: Sequence[Row], room: int, pen: Pen) -> list[Text]:
-    """A heading, and a line for each row, of at most `room` cells.
+def render_table(state: LiveState, rows: Sequence[Row], room: int, cells: CellFormatter) -> list[Text]:
+    """Return a header and a line for each row, of at most `room` cells.
 
-    What came of a job stands where its progress stood.
+    The result of a job that has ended takes the columns of its progress.
     """
-    texts = [_texts(facts, row) for row in rows]
-    wanted = {name: max((cell_len(pen.text(text[name])) for text in texts), default=0) for name in _COLUMNS}
+    texts = [_texts(state, row) for row in rows]
+    wanted = {
+        name: max((cell_len(cells.text(text[name])) for text in texts), default=0) for name in _COLUMNS
+    }
     wanted = {name: max(cells, len(name)) for name, cells in wanted.items() if cells}
     given = widths(room, wanted | {"LOSS": _ALL})
     columns = [name for name in _COLUMNS if name in given]
-    heading = [pen.cell(name, given[name], right=name in _RIGHT) for name in columns]
+    heading = [cells.cell(name, given[name], right=name in _RIGHT) for name in columns]
     lines = [Text("  ".join(heading), "dim", no_wrap=True)]
-    lines.extend(_line(facts, row, text, given, pen) for row, text in zip(rows, texts, strict=True))
+    lines.extend(_line(state, row, text, given, cells) for row, text in zip(rows, texts, strict=True))
     return lines
 
 
-def _texts(facts: Facts, row: Row) -> dict[str, str]:
+def _texts(state: LiveState, row: Row) -> dict[str, str]:
     return {
         "JOB": row.name,
         "NAME": row.job_name,
         "MODEL": row.model,
         "STATUS": row.status,
-        "TIME": facts.time(row),
-        "TOKENS": facts.tokens(row),
-        "CKPT": "" if row.exit is not None else row.checkpoints,
+        "TIME": state.time(row),
+        "TOKENS": state.tokens(row),
+        "CHECKPOINTS": "" if row.exit_code is not None else row.checkpoints,
         "LOSS": "",
-        "NEXT": facts.next(row),
+        "POLL": state.next_poll_text(row),
     }
 
 
-def _line(facts: Facts, row: Row, text: Mapping[str, str], given: Mapping[str, int], pen: Pen) -> Text:
-    cells = [
-        Text(pen.cell(text[name], given[name], right=name in _RIGHT), _style(row, name))
+def _line(
+    state: LiveState, row: Row, text: Mapping[str, str], given: Mapping[str, int], cells: CellFormatter
+) -> Text:
+    texts = [
+        Text(cells.cell(text[name], given[name], right=name in _RIGHT), _style(row, name))
         for name in _COLUMNS
         if name in given and name not in _PROGRESS
     ]
-    line = Text("  ").join([*cells, *_progress(facts, row, text, given, pen)])
+    line = Text("  ").join([*texts, *_progress(state, row, text, given, cells)])
     line.no_wrap = True
     return line
 
 
 def _progress(
-    facts: Facts, row: Row, text: Mapping[str, str], given: Mapping[str, int], pen: Pen
+    state: LiveState, row: Row, text: Mapping[str, str], given: Mapping[str, int], cells: CellFormatter
 ) -> Iterator[Text]:
     names = [name for name in _PROGRESS if name in given]
-    if row.exit is not None:
+    if row.exit_code is not None:
         if names:
-            yield Text(pen.fit(row.result, _span(given, names)), result_style(row))
+            yield Text(cells.fit(row.result, _span(given, names)), result_style(row))
         return
-    place = facts.place(row)
-    if place and names:  # then LOSS is one of them
-        room = _span(given, [name for name in names if name != "NEXT"])
-        in_line = f"{place} in line"
-        yield Text(pen.cell(in_line if len(in_line) <= room else place, room), "cyan")
-        names = [name for name in names if name == "NEXT"]
+    position = state.queue_position(row)
+    if position and names:  # then LOSS is one of them
+        room = _span(given, [name for name in names if name != "POLL"])
+        in_queue = f"{position} in queue"
+        yield Text(cells.cell(in_queue if len(in_queue) <= room else position, room), "cyan")
+        names = [name for name in names if name == "POLL"]
     for name in names:
         if name == "LOSS":
-            yield _loss(facts, row, given[name], pen)
+            yield _loss(state, row, given[name], cells)
         else:
-            yield Text(pen.cell(text[name], given[name], right=True), _style(row, name))
+            yield Text(cells.cell(text[name], given[name], right=True), _style(row, name))
 
 
 def _span(given: Mapping[str, int], names: Sequence[str]) -> int:
     return sum(given[name] + _GAP for name in names) - _GAP
 
 
-def _loss(facts: Facts, row: Row, room: int, pen: Pen) -> Text:
-    value = facts.loss(row).rjust(6)
+def _loss(state: LiveState, row: Row, room: int, cells: CellFormatter) -> Text:
+    value = state.loss(row).rjust(6)
     left = room - len(value) - 1
-    (curve,) = bars(facts.points(row), left, levels=pen.levels)
+    (curve,) = bars(state.points(row), left, levels=cells.levels)
     return Text.assemble((value, "bold"), " ", (curve.ljust(left), "blue"))
 
 
 def _style(row: Row, name: str) -> str:
     if name == "STATUS":
         return status_style(row)
-    if name in ("NAME", "TIME", "NEXT"):
+    if name in ("NAME", "TIME", "POLL"):
         return "dim"
-    return "dim" if row.exit is not None and not row.went_wrong and name != "JOB" else ""
+    return "dim" if row.exit_code is not None and not row.failed and name != "JOB" else ""
 
 
 def result_style(row: Row) -> str:
-    """The colour of what came of it."""
-    return "red" if row.went_wrong else ""
+    """Return the colour of a job's result."""
+    return "red" if row.failed else ""

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import aclosing
 from functools import partial
 
 import attrs
 
-from dashscope_ft_async.cli.board import Row, brief
-from dashscope_ft_async.cli.logs import pages_of, so_far
+from dashscope_ft_async.cli.messages import short_error as brief
 from dashscope_ft_async.cli.report.facts import JobFacts, Log, LogReader
 from dashscope_ft_async.cli.report.patience import Patience
 from dashscope_ft_async.cli.report.recorded import Recorded
+from dashscope_ft_async.cli.tracker import Row
 from dashscope_ft_async.client import FineTuneClient
-from dashscope_ft_async.errors import DashScopeFTError, NotFoundError, WaitTimeoutError
+from dashscope_ft_async.errors import DashScopeFTError, NotFoundError, RateLimitError, WaitTimeoutError
 from dashscope_ft_async.models import FineTuneJob, JobStatus
 
 _AT_ONCE = 4
@@ -92,11 +91,20 @@ async def _fresh(
 async def _log(
     client: FineTuneClient, job_id: str, patience: Patience
 ) -> tuple[Log, DashScopeFTError | None]:
-    reader, page_at = LogReader(), pages_of(client, job_id)
+    reader, lines, number = LogReader(), client.iter_logs(job_id), 0
+
+    async def next_line() -> str | None:
+        nonlocal lines
+        try:
+            return await anext(lines, None)
+        except RateLimitError:
+            lines = client.iter_logs(job_id, after=number)  # for the next attempt of `patience`
+            raise
+
     try:
-        async with aclosing(so_far(lambda at: patience.answer(partial(page_at, at), job_id))) as lines:
-            async for line in lines:
-                reader.take(line)
+        while (line := await patience.answer(next_line, job_id)) is not None:
+            number += 1
+            reader.take(line)
     except NotFoundError:
         return reader.log(), None  # a job need not have one
     except DashScopeFTError as error:

@@ -18,13 +18,21 @@ import attrs
 import click
 from rich.console import Console
 
-from dashscope_ft_async.cli import view
-from dashscope_ft_async.cli.access import DAY, Access, access_options, run_to_exit, seconds
-from dashscope_ft_async.cli.board import Board
+from dashscope_ft_async.cli import terminal as view
+from dashscope_ft_async.cli.exit_codes import ExitCode as Exit
+from dashscope_ft_async.cli.exit_codes import exit_code_of as exit_of
+from dashscope_ft_async.cli.exit_codes import most_serious
+from dashscope_ft_async.cli.exit_codes import resume_command as go_on_line
 from dashscope_ft_async.cli.follow import follow
-from dashscope_ft_async.cli.lines import write_event
+from dashscope_ft_async.cli.job_ids import JobSelection as Targets
+from dashscope_ft_async.cli.job_ids import many_jobs
 from dashscope_ft_async.cli.live.health import Health
-from dashscope_ft_async.cli.outcome import Exit, exit_of, go_on_line, most_serious
+from dashscope_ft_async.cli.options import WAIT_TIMEOUT as DAY
+from dashscope_ft_async.cli.options import ServiceOptions as Access
+from dashscope_ft_async.cli.options import check_finite as seconds
+from dashscope_ft_async.cli.options import run_async as run_to_exit
+from dashscope_ft_async.cli.options import service_options as access_options
+from dashscope_ft_async.cli.output import write_event
 from dashscope_ft_async.cli.record import Record
 from dashscope_ft_async.cli.report.collect import Collected, collect
 from dashscope_ft_async.cli.report.facts import Facts
@@ -32,8 +40,9 @@ from dashscope_ft_async.cli.report.files import check, replace
 from dashscope_ft_async.cli.report.patience import Patience
 from dashscope_ft_async.cli.report.recorded import read
 from dashscope_ft_async.cli.report.words import some
-from dashscope_ft_async.cli.show import shown, terminals
-from dashscope_ft_async.cli.targets import Targets, many_jobs
+from dashscope_ft_async.cli.tracker import JobTracker as Board
+from dashscope_ft_async.cli.views import open_views as shown
+from dashscope_ft_async.cli.views import terminals
 from dashscope_ft_async.client import FineTuneClient
 from dashscope_ft_async.errors import ConfigurationError, WaitTimeoutError
 
@@ -69,7 +78,7 @@ class _Reporting:
         except KeyboardInterrupt:
             return Exit.INTERRUPTED
         except ConfigurationError as error:
-            view.complain(self.console, error)
+            view.print_error(self.console, error)
             return exit_of(error)
         return code
 
@@ -122,7 +131,7 @@ class _Reporting:
         for error in errors:
             # The views of a wait have told what ended it.
             if not (self.wait and any(error is told for told in of_waits)):
-                view.complain(self.console, error)
+                view.print_error(self.console, error)
         timed_out = [error for error in of_waits if isinstance(error, WaitTimeoutError)]
         return most_serious(map(exit_of, [*errors, *(timed_out if self.wait else ())]))
 
@@ -145,7 +154,7 @@ class _Reporting:
 
     def again(self) -> str:
         """The command that goes on after Ctrl-C: for all jobs, since the report is about all."""
-        words = [*self.options.words(), "--wait"]
+        words = [*self.options.to_arguments(), "--wait"]
         words += [] if self.timeout is None else ["--timeout", f"{self.timeout:.15g}"]
         for path in self.files:
             words += ["--output", str(path)]

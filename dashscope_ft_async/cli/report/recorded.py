@@ -12,7 +12,7 @@ from typing import Any, cast
 import attrs
 
 from dashscope_ft_async._api.wire import Response, decode_job
-from dashscope_ft_async.cli.lines import SCHEMA
+from dashscope_ft_async.cli.output import SCHEMA
 from dashscope_ft_async.cli.report.facts import ANSWERED, THROTTLED, Asked, Sighting, WaitFacts, likely
 from dashscope_ft_async.errors import DashScopeFTError
 from dashscope_ft_async.models import FineTuneJob, JobStatus, safe_text

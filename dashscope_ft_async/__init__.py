@@ -56,6 +56,7 @@ from dashscope_ft_async.models.stats import ClientStats
 from dashscope_ft_async.policy import PollPolicy, RetryPolicy
 
 __all__ = [
+    "REGIONS",
     "APIConnectionError",
     "APIError",
     "APIResponseValidationError",
@@ -88,7 +89,6 @@ __all__ = [
     "OutageError",
     "PermissionDeniedError",
     "PollPolicy",
-    "REGIONS",
     "RateLimitError",
     "RetryPolicy",
     "ServiceUnavailableError",

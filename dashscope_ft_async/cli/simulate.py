@@ -14,10 +14,9 @@ from dashscope_ft_async.cli.exit_codes import ExitCode
 from dashscope_ft_async.cli.options import check_finite, run_async
 from dashscope_ft_async.cli.output import write_event
 from dashscope_ft_async.cli.views import terminals
-from dashscope_ft_async.testing import Simulator
-from dashscope_ft_async.testing.simulator import USUAL_LIFE
+from dashscope_ft_async.testing import DEFAULT_TIMELINE, Simulator
 
-_DEFAULT_SECONDS = float(USUAL_LIFE[-1][0])
+_DEFAULT_SECONDS = float(DEFAULT_TIMELINE[-1][0])
 _LOSSES = 40
 _CODE, _MESSAGE = "InvalidTrainingData", "line 17 is not valid JSON"
 _CLEAR_EVERY = 60.0
@@ -77,7 +76,7 @@ def simulate(
     DASHSCOPE_BASE_URL. The jobs write about 40 losses to their logs and succeed. Of the jobs at the start,
     every third fails.
     """
-    life = [(at * job_seconds / _DEFAULT_SECONDS, status) for at, status in USUAL_LIFE]
+    life = [(at * job_seconds / _DEFAULT_SECONDS, status) for at, status in DEFAULT_TIMELINE]
     service = Simulator(
         latency=latency,
         rate_limit=rate_limit,

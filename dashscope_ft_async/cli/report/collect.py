@@ -8,12 +8,12 @@ from functools import partial
 
 import attrs
 
+from dashscope_ft_async import FineTuneClient
 from dashscope_ft_async.cli.messages import short_error as brief
 from dashscope_ft_async.cli.report.facts import JobFacts, Log, LogReader
 from dashscope_ft_async.cli.report.patience import Patience
 from dashscope_ft_async.cli.report.recorded import Recorded
 from dashscope_ft_async.cli.tracker import Row
-from dashscope_ft_async.client import FineTuneClient
 from dashscope_ft_async.errors import DashScopeFTError, NotFoundError, RateLimitError, WaitTimeoutError
 from dashscope_ft_async.models import FineTuneJob, JobStatus
 

@@ -18,6 +18,7 @@ import attrs
 import click
 from rich.console import Console
 
+from dashscope_ft_async import FineTuneClient
 from dashscope_ft_async.cli import terminal as view
 from dashscope_ft_async.cli.exit_codes import ExitCode as Exit
 from dashscope_ft_async.cli.exit_codes import exit_code_of as exit_of
@@ -43,7 +44,6 @@ from dashscope_ft_async.cli.report.words import some
 from dashscope_ft_async.cli.tracker import JobTracker as Board
 from dashscope_ft_async.cli.views import open_views as shown
 from dashscope_ft_async.cli.views import terminals
-from dashscope_ft_async.client import FineTuneClient
 from dashscope_ft_async.errors import ConfigurationError, WaitTimeoutError
 
 _OF_THE_EXTRA = ("jinja2", "vl_convert")

@@ -11,7 +11,6 @@ from typing import Any, cast
 
 import attrs
 
-from dashscope_ft_async._api.wire import Response, decode_job
 from dashscope_ft_async.cli.output import SCHEMA
 from dashscope_ft_async.cli.report.facts import ANSWERED, THROTTLED, Asked, Sighting, WaitFacts, likely
 from dashscope_ft_async.errors import DashScopeFTError
@@ -146,16 +145,11 @@ def _seconds(line: _Line) -> float:
 
 
 def _job_of(line: _Line) -> FineTuneJob | None:
-    """The snapshot in a line, read by the rules for what the service says: it may be as odd."""
+    """Return the snapshot in a line, or `None` if it has none that can be read."""
     found = line.facts.get("job")
     if not isinstance(found, dict) or line.job_id is None:
         return None
-    fields = dict(cast("dict[str, Any]", found))
-    extra = fields.pop("extra", None)
-    fields["status"] = fields.pop("raw_status", None) or fields.get("status")
-    output = {**(cast("dict[str, Any]", extra) if isinstance(extra, dict) else {}), **fields}
-    body = json.dumps({"request_id": fields.get("request_id"), "output": output}).encode()
     try:
-        return decode_job(Response(200, {}, body), line.job_id)
+        return FineTuneJob.from_dict({**cast("dict[str, Any]", found), "job_id": line.job_id})
     except DashScopeFTError:
         return None

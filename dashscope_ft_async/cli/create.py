@@ -20,6 +20,7 @@ from dashscope_ft_async.cli.options import ServiceOptions, call_service, service
 from dashscope_ft_async.cli.output import JsonLines
 
 _DATASET_FORM = """Write it as '{"data_source_type": "file_id", "file_id": "ID"}', or @FILE with that."""
+_OBJECT_FORM = """Write it as '{"NAME": VALUE}', or @FILE with that."""
 # Numbers as Python and people write them, which JSON does not allow: .9, 1., +5, 007.
 _NUMBER = re.compile(r"[+-]?(\d+(?P<decimals>\.\d*)?|(?P<fraction>\.\d+))(?P<exponent>[eE][+-]?\d+)?")
 _BOOLEANS = {"true": True, "false": False}
@@ -72,23 +73,42 @@ def _datasets(
 ) -> list[dict[str, object]] | None:
     if context.resilient_parsing:
         return None
-    datasets: list[dict[str, object]] = []
-    for text in given:
-        try:
-            value: object = json.loads(decoded(Path(text[1:]).read_bytes()) if text[:1] == "@" else text)
-        except OSError as error:
-            raise click.BadParameter(f"{text[1:]}: {error.strerror}.") from None
-        except UnicodeDecodeError:
-            raise click.BadParameter(f"{text[1:]} is neither UTF-8 nor UTF-16 text.") from None
-        except RecursionError:
-            raise click.BadParameter(f"not valid JSON: it is nested too deep. {_DATASET_FORM}") from None
-        except ValueError as error:
-            raise click.BadParameter(f"not valid JSON: {error}. {_DATASET_FORM}") from None
-        for item in cast("list[object]", value) if isinstance(value, list) else [value]:
-            if not isinstance(item, dict) or not item:
-                raise click.BadParameter(f"not a JSON object with fields. {_DATASET_FORM}")
-            datasets.append(cast("dict[str, object]", item))
-    return datasets or None
+    return [item for text in given for item in _objects(text, _DATASET_FORM)] or None
+
+
+def _rewards(
+    context: click.Context, _: click.Parameter, given: Sequence[str]
+) -> list[dict[str, object]] | None:
+    if context.resilient_parsing:
+        return None
+    return [item for text in given for item in _objects(text, _OBJECT_FORM)] or None
+
+
+def _object(context: click.Context, _: click.Parameter, given: str | None) -> dict[str, object] | None:
+    if given is None or context.resilient_parsing:
+        return None
+    objects = _objects(given, _OBJECT_FORM)
+    if len(objects) != 1:
+        raise click.BadParameter(f"give one JSON object, not {len(objects)}.")
+    return objects[0]
+
+
+def _objects(text: str, form: str) -> list[dict[str, object]]:
+    """Return the JSON objects in `text`, or in FILE for ``@FILE``. `form` tells the user how to write them."""
+    try:
+        value: object = json.loads(decoded(Path(text[1:]).read_bytes()) if text[:1] == "@" else text)
+    except OSError as error:
+        raise click.BadParameter(f"{text[1:]}: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise click.BadParameter(f"{text[1:]} is neither UTF-8 nor UTF-16 text.") from None
+    except RecursionError:
+        raise click.BadParameter(f"not valid JSON: it is nested too deep. {form}") from None
+    except ValueError as error:
+        raise click.BadParameter(f"not valid JSON: {error}. {form}") from None
+    found = cast("list[object]", value) if isinstance(value, list) else [value]
+    if not all(isinstance(item, dict) and item for item in found):
+        raise click.BadParameter(f"not a JSON object with fields. {form}")
+    return cast("list[dict[str, object]]", found)
 
 
 @click.command(epilog=f"Exit codes: 0 the job was created; {OTHER_CODES}")
@@ -137,6 +157,34 @@ def _datasets(
 @click.option("--training-type", metavar="TYPE", help="sft, efficient_sft, cpt, dpo_full, dpo_lora, …")
 @click.option("--job-name", metavar="TEXT", help="Name of the job, by which you find it again.")
 @click.option("--model-name", metavar="TEXT", help="Display name of the resulting model.")
+@click.option(
+    "--finetuned-output-suffix", metavar="TEXT", help="Suffix of the resulting model's name (older API)."
+)
+@click.option(
+    "--rollout", callback=_object, metavar="JSON", help="How answers are sampled (reinforcement learning)."
+)
+@click.option(
+    "--reward",
+    "rewards",
+    multiple=True,
+    callback=_rewards,
+    metavar="JSON",
+    help="A function that rates answers (reinforcement learning). May be given again.",
+)
+@click.option(
+    "--resource-config",
+    callback=_object,
+    metavar="JSON",
+    help="Computing resources of the job (reinforcement learning).",
+)
+@click.option("--teacher-model", metavar="NAME", help="Model that the trained one learns from.")
+@click.option("--priority", metavar="TEXT", help="Priority in the queue.")
+@click.option(
+    "--extra-body",
+    callback=_object,
+    metavar="JSON",
+    help="Further fields of the request: a JSON object, or @FILE with one. They replace other options.",
+)
 def create(
     training_file_ids: Sequence[str],
     validation_file_ids: Sequence[str],
@@ -162,7 +210,8 @@ def create(
     error says whether the job may have been created. If so, look for it with list before you try again.
     """
     options = ServiceOptions(base_url, region, workspace, proxy, json, verbose)
-    if bool(training_file_ids) == bool(training_datasets):
+    sources = bool(training_file_ids) + bool(training_datasets)
+    if sources > 1 or (sources == 0 and not fields["extra_body"]):
         raise click.UsageError("give either --training-file or --training-dataset.")
     if validation_file_ids and validation_datasets:
         raise click.UsageError("give --validation-file or --validation-dataset, not both.")

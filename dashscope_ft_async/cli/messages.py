@@ -30,6 +30,10 @@ _WORDS = (
     (r"\b(training|validation)_datasets\b", r"--\1-dataset"),
     (r"\b(job|model)_name(?= must)", r"--\1-name"),
     (r"\btraining_type(?= must)", "--training-type"),
+    (r"\brewards\b(?=\[| must)", "--reward"),
+    (r"\b(rollout|priority)(?= must)", r"--\1"),
+    (r"\b(extra|teacher|resource)_(body|model|config)(?= must)", r"--\1-\2"),
+    (r"\bfinetuned_output_suffix(?= must)", "--finetuned-output-suffix"),
 )
 
 

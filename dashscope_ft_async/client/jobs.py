@@ -110,13 +110,21 @@ class Jobs(ClientBase):
         training_type: str | None = None,
         job_name: str | None = None,
         model_name: str | None = None,
+        finetuned_output_suffix: str | None = None,
+        rollout: Mapping[str, Any] | None = None,
+        rewards: Sequence[Mapping[str, Any]] | None = None,
+        resource_config: Mapping[str, Any] | None = None,
+        teacher_model: str | None = None,
+        priority: str | None = None,
+        extra_body: Mapping[str, Any] | None = None,
     ) -> FineTuneJob:
         """Create a job (``POST /fine-tunes``), and return it as the service describes it.
 
         The request is sent again only if it certainly had no effect: no connection was made, or it was
         throttled. After any other failure the job may exist although no good answer came; then the error's
         `maybe_created` is true, and its text says how to find out. Cancelling leaves the same doubt. A
-        throttled create does not slow down waits.
+        throttled create does not slow down waits. The fields are those of the page "Create a fine-tuning
+        job" (https://www.alibabacloud.com/help/en/model-studio/create-fine-tuning-job-api).
 
         Args:
             model: Model to tune; may be a tuned one.
@@ -128,6 +136,14 @@ class Jobs(ClientBase):
             training_type: ``sft``, ``efficient_sft``, ``cpt``, ``dpo_full``, ``dpo_lora``, …
             job_name: Free text, by which the job is easy to find again.
             model_name: Display name of the resulting model.
+            finetuned_output_suffix: Suffix of the name of the resulting model; older versions of the API.
+            rollout: How answers are sampled; reinforcement learning only.
+            rewards: The functions that rate the answers; reinforcement learning only.
+            resource_config: The computing resources of the job; reinforcement learning only.
+            teacher_model: Model that the tuned one learns from. The page does not describe it.
+            priority: Priority in the queue. The page does not describe it.
+            extra_body: Further fields of the body, sent as given. They replace arguments of the same name.
+                With it, neither `training_file_ids` nor `training_datasets` is required.
 
         Raises:
             ConfigurationError: bad input, before any request.
@@ -146,6 +162,13 @@ class Jobs(ClientBase):
                 "training_type": training_type,
                 "job_name": job_name,
                 "model_name": model_name,
+                "finetuned_output_suffix": finetuned_output_suffix,
+                "rollout": rollout,
+                "rewards": rewards,
+                "resource_config": resource_config,
+                "teacher_model": teacher_model,
+                "priority": priority,
+                "extra_body": extra_body,
             }
         )
 

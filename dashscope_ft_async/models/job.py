@@ -203,6 +203,11 @@ class FineTuneJob(Model):
         Raises:
             ConfigurationError: a field is missing or has a value that `to_dict` does not return.
         """
+        if not isinstance(cast("object", mapping), Mapping):
+            found = type(mapping).__name__
+            raise ConfigurationError(
+                f"FineTuneJob.from_dict takes the mapping that to_dict returns, not {found}."
+            )
         values: dict[str, Any] = {}
         unknown = {name: value for name, value in mapping.items() if name not in _READERS}
         for name, read in _READERS.items():

@@ -60,6 +60,27 @@ def test_create_takes_data_sets(server: Service, tmp_path: Path) -> None:
     assert line["job"]["validation_datasets"] == [json.loads(ONE)]
 
 
+def test_create_takes_the_further_fields(server: Service) -> None:
+    further = ["--rollout", '{"n": 4}', "--reward", '{"name": "length"}', "--priority", "high"]
+    extra = ["--extra-body", '{"training_file_ids": ["file-9"], "new_field": 1}']
+    result = run("create", "--base-url", server.url, *NEEDED[:2], *further, *extra)
+    (line,) = lines_of(result.stdout)
+    assert (result.exit_code, line["job"]["training_file_ids"]) == (0, ["file-9"])
+
+
+@pytest.mark.parametrize("option", ["--rollout", "--resource-config", "--extra-body"])
+def test_an_object_that_is_no_object_is_refused_with_the_form_to_write(option: str) -> None:
+    result = run("create", *NEEDED, option, "7")
+    assert (result.exit_code, "not a JSON object" in result.stderr) == (2, True)
+    result = run("create", *NEEDED, option, '[{"a": 1}, {"b": 2}]')
+    assert (result.exit_code, "one JSON object, not 2" in result.stderr) == (2, True)
+
+
+def test_a_wrong_further_field_is_named_by_its_option() -> None:
+    result = run("create", *NEEDED, "--priority", "a\nb")
+    assert (result.exit_code, "--priority" in result.stderr) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestServer
 from tenacity import RetryCallState
 
 from dashscope_ft_async import (
@@ -382,3 +383,54 @@ async def test_closing_during_a_create_leaves_doubt_and_before_it_none(service: 
         await create(client)
 
     assert (during.value.maybe_created, after.value.maybe_created) == (True, False)
+
+
+# --- fields beyond the common ones ----------------------------------------------------------------------
+
+
+async def test_fields_of_reinforcement_learning_and_unknown_ones_are_sent() -> None:
+    bodies: list[Any] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        bodies.append(await request.json())
+        return web.json_response({"output": {"job_id": "ft-1", "status": "PENDING"}})
+
+    app = web.Application()
+    app.router.add_post("/api/v1/fine-tunes", answer)
+    async with (
+        TestServer(app) as server,
+        FineTuneClient(KEY, base_url=str(server.make_url("/api/v1"))) as client,
+    ):
+        await client.create(
+            model="qwen3-14b",
+            finetuned_output_suffix="faq",
+            rollout={"n": 4},
+            rewards=[{"name": "length"}],
+            resource_config={"charge_type": "post_paid"},
+            teacher_model="qwen-max",
+            priority="high",
+            extra_body={"training_file_ids": FILES, "new_field": [1]},
+        )
+
+    (body,) = bodies
+    assert body == {
+        "model": "qwen3-14b",
+        "finetuned_output_suffix": "faq",
+        "rollout": {"n": 4},
+        "rewards": [{"name": "length"}],
+        "resource_config": {"charge_type": "post_paid"},
+        "teacher_model": "qwen-max",
+        "priority": "high",
+        "training_file_ids": FILES,
+        "new_field": [1],
+    }
+
+
+async def test_extra_body_that_is_no_mapping_is_refused_before_any_request(
+    service: Simulator, client: FineTuneClient
+) -> None:
+    extra: Any = [1]
+    with pytest.raises(ConfigurationError, match="extra_body must be a mapping"):
+        await client.create(model="qwen3-14b", training_file_ids=FILES, extra_body=extra)
+
+    assert list(service.requests) == []

@@ -1,10 +1,10 @@
-"""Await Alibaba Cloud Model Studio (DashScope) fine-tuning jobs, well.
+"""Asyncio client for fine-tuning jobs of Alibaba Cloud Model Studio (DashScope).
 
     async with FineTuneClient() as client:
         job = await client.wait_for_terminal("ft-202410291653-1c7f")
 
-The service can only be asked again and again; this client asks well: one driver for all waits of a
-program, few requests, and patience with everything that passes.
+The service sends no notifications, so a program has to poll. One scheduler polls for all waits of a
+client, with few requests, and continues through transient failures.
 """
 
 from dashscope_ft_async._api.config import REGIONS, FoundSettings, Setting, find_settings

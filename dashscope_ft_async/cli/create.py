@@ -94,7 +94,7 @@ def _object(context: click.Context, _: click.Parameter, given: str | None) -> di
 
 
 def _objects(text: str, form: str) -> list[dict[str, object]]:
-    """Return the JSON objects in `text`, or in FILE for ``@FILE``. `form` tells the user how to write them."""
+    """Return the JSON objects in `text`, or in FILE if it is ``@FILE``. Errors end with `form`."""
     try:
         value: object = json.loads(decoded(Path(text[1:]).read_bytes()) if text[:1] == "@" else text)
     except OSError as error:

@@ -1,8 +1,9 @@
-"""The files that a report becomes."""
+"""Writing the files of a report."""
 
 from __future__ import annotations
 
 import secrets
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,14 +15,14 @@ ENDINGS = (".html", ".svg", ".png")
 
 
 def check(paths: Sequence[Path]) -> None:
-    """Refuse what could not be written in the end. Raises `click.BadParameter`."""
+    """Raise `click.BadParameter` for a path that cannot be written."""
     for path in paths:
         if path.suffix.lower() not in ENDINGS:
             raise _refused(path, f"must end in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}")
         if path.is_dir():
             raise _refused(path, "is a directory")
         try:
-            beside = _beside(path)
+            beside = _beside(path.resolve())
             beside.touch(exist_ok=False)
             beside.unlink()
         except OSError as error:
@@ -33,15 +34,21 @@ def _refused(path: Path, why: str) -> click.BadParameter:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Write `path` at once: whoever reads it sees the old file or the new one.
+    """Replace the content of `path` in one step: a reader sees the old file or the new one.
+
+    A file that exists keeps its permissions. A symbolic link stays, and the file it points to is replaced.
 
     Raises:
-        ConfigurationError: it cannot be written after all.
+        ConfigurationError: the file cannot be written.
     """
-    beside = _beside(path)
+    target = path.resolve()
+    beside = _beside(target)
     try:
+        beside.touch(mode=0o600 if target.exists() else 0o666, exist_ok=False)
+        if target.exists():
+            shutil.copymode(target, beside)
         beside.write_bytes(content)
-        beside.replace(path)
+        beside.replace(target)
     except OSError as error:
         beside.unlink(missing_ok=True)
         raise ConfigurationError(f"{path} cannot be written: {error.strerror}.") from None

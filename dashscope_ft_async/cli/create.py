@@ -106,9 +106,10 @@ def _objects(text: str, form: str) -> list[dict[str, object]]:
     except ValueError as error:
         raise click.BadParameter(f"not valid JSON: {error}. {form}") from None
     found = cast("list[object]", value) if isinstance(value, list) else [value]
-    if not all(isinstance(item, dict) and item for item in found):
+    objects = [cast("dict[str, object]", item) for item in found if isinstance(item, dict) and item]
+    if len(objects) != len(found):
         raise click.BadParameter(f"not a JSON object with fields. {form}")
-    return cast("list[dict[str, object]]", found)
+    return objects
 
 
 @click.command(epilog=f"Exit codes: 0 the job was created; {OTHER_CODES}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import re
 import socket
 import ssl
@@ -12,7 +11,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from http.client import parse_headers
 from urllib.parse import quote, urlsplit
 
 from dashscope_ft_async import __version__
@@ -31,6 +29,7 @@ STEPS = ("dns", "tcp", "tls", "http")
 """What is looked at on the way, in this order."""
 _EYEBALLS = 0.25
 """Seconds before the next address is tried too, as the client does."""
+_DATE = re.compile(rb"\r\nDate:[ \t]*([^\r\n]*)", re.IGNORECASE)
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})[ \r]")
 
 
@@ -144,9 +143,12 @@ class Probe:
 
 
 def _date_in(head: bytes) -> datetime | None:
-    date = parse_headers(io.BytesIO(head.partition(b"\r\n")[2])).get("Date")
-    try:
-        found = parsedate_to_datetime(date or "")
-    except ValueError:
+    """Return the time in the first Date header, or `None` if there is none that can be read."""
+    header = _DATE.search(head)
+    if header is None:
         return None
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    try:
+        date = parsedate_to_datetime(header[1].decode("latin-1"))
+        return date.astimezone(UTC) if date.tzinfo is not None else date.replace(tzinfo=UTC)
+    except (ValueError, TypeError, OverflowError):  # what the parser raises for odd text
+        return None

@@ -51,8 +51,6 @@ _FAILURES = (
     http_exceptions.HttpProcessingError,
     OSError,  # TimeoutError is one
     RuntimeError,  # a session or connector that was closed during the request
-    AttributeError,  # aiohttp 3.11 retries a dropped request on the connector that closing has taken away
-    KeyError,  # aiohttp looks for an address that another request has just removed from the cache
 )
 
 
@@ -106,9 +104,8 @@ class Session:
     @property
     def shown_url(self) -> str:
         """The base URL without anything that looks like a key, and whether the session is closed."""
-        url = redact(
-            self._settings.api_key.masked_in(self._settings.base_url)
-        )  # some gateways want a key in the path
+        # Some gateways want a key in the path.
+        url = redact(self._settings.api_key.masked_in(self._settings.base_url))
         return f"{url}{' closed' if self.closed else ''}"
 
     def __repr__(self) -> str:
@@ -238,9 +235,17 @@ class Session:
         if self._borrowed is not None:  # an owned session has them as its defaults
             headers = self._headers() if headers is None else {**self._headers(), **headers}
         url = URL(self._settings.base_url + request.path, encoded=True)
-        return await session.request(
-            request.method, url, headers=headers, data=request.body, timeout=timeouts, **self._options
-        )
+        try:
+            return await session.request(
+                request.method, url, headers=headers, data=request.body, timeout=timeouts, **self._options
+            )
+        except KeyError as error:  # the address was removed from the cache while aiohttp waited for it
+            raise aiohttp.ClientConnectionError(f"KeyError: {error}") from None
+        except AttributeError:
+            if not self.closed:
+                raise
+            # aiohttp 3.11 retries a dropped request on the connector that closing has taken away.
+            raise aiohttp.ClientConnectionError("the session was closed") from None
 
     def _headers(self) -> dict[str, str]:
         # Not an attribute: a log may show those of a client.
@@ -274,14 +279,11 @@ class Session:
             body = b"".join(pieces)
         if len(body) > BODY_LIMIT:
             raise too_large()
-        encoding = response.headers.get("Content-Encoding")
-        if (
-            encoding is not None
-            and (encoding := self._settings.api_key.masked_in(encoding).strip().lower()) != "identity"
-        ):
+        key, encoding = self._settings.api_key, response.headers.get("Content-Encoding")
+        if encoding is not None and (encoding := key.masked_in(encoding).strip().lower()) != "identity":
             body = inflate(body, encoding) if encoding else body
         # A server that echoes the key (a debugging proxy does) must not put it into a snapshot or an error.
-        return self._settings.api_key.masked_in_bytes(body)
+        return key.masked_in_bytes(body)
 
     def _session(self) -> aiohttp.ClientSession:
         if self._borrowed is not None:

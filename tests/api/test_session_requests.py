@@ -166,6 +166,20 @@ async def test_a_trace_sees_the_requests() -> None:
     assert seen == ["/api/v1/fine-tunes/ft-1"]
 
 
+async def test_a_bug_in_a_trace_is_not_taken_for_a_lost_connection() -> None:
+    async def started(*_: object) -> None:
+        raise AttributeError("a typing error")
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_start.append(started)
+    async with (
+        Adversary() as server,
+        FineTuneClient(KEY, base_url=server.base_url, trace_configs=[trace]) as client,
+    ):
+        with pytest.raises(AttributeError, match="a typing error"):
+            await client.get(JOB_ID)
+
+
 async def test_a_netrc_file_does_not_take_the_place_of_the_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

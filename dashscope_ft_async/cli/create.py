@@ -68,23 +68,16 @@ def _value(name: str, text: str) -> object:
     return int(word) if is_whole else float(word)
 
 
-def _datasets(
-    context: click.Context, _: click.Parameter, given: Sequence[str]
+def _all_objects(
+    context: click.Context, parameter: click.Parameter, given: Sequence[str]
 ) -> list[dict[str, object]] | None:
     if context.resilient_parsing:
         return None
-    return [item for text in given for item in _objects(text, _DATASET_FORM)] or None
+    form = _OBJECT_FORM if parameter.name == "rewards" else _DATASET_FORM
+    return [item for text in given for item in _objects(text, form)] or None
 
 
-def _rewards(
-    context: click.Context, _: click.Parameter, given: Sequence[str]
-) -> list[dict[str, object]] | None:
-    if context.resilient_parsing:
-        return None
-    return [item for text in given for item in _objects(text, _OBJECT_FORM)] or None
-
-
-def _object(context: click.Context, _: click.Parameter, given: str | None) -> dict[str, object] | None:
+def _one_object(context: click.Context, _: click.Parameter, given: str | None) -> dict[str, object] | None:
     if given is None or context.resilient_parsing:
         return None
     objects = _objects(given, _OBJECT_FORM)
@@ -127,7 +120,7 @@ def _objects(text: str, form: str) -> list[dict[str, object]]:
     "--training-dataset",
     "training_datasets",
     multiple=True,
-    callback=_datasets,
+    callback=_all_objects,
     metavar="JSON",
     help="A data set instead of a file: a JSON object, or @FILE with one object or a list of them. "
     "May be given again.",
@@ -143,7 +136,7 @@ def _objects(text: str, form: str) -> list[dict[str, object]]:
     "--validation-dataset",
     "validation_datasets",
     multiple=True,
-    callback=_datasets,
+    callback=_all_objects,
     metavar="JSON",
     help="A data set instead of a validation file, written as for --training-dataset.",
 )
@@ -162,27 +155,30 @@ def _objects(text: str, form: str) -> list[dict[str, object]]:
     "--finetuned-output-suffix", metavar="TEXT", help="Suffix of the resulting model's name (older API)."
 )
 @click.option(
-    "--rollout", callback=_object, metavar="JSON", help="How answers are sampled (reinforcement learning)."
+    "--rollout",
+    callback=_one_object,
+    metavar="JSON",
+    help="The function that samples answers (reinforcement learning).",
 )
 @click.option(
     "--reward",
     "rewards",
     multiple=True,
-    callback=_rewards,
+    callback=_all_objects,
     metavar="JSON",
     help="A function that rates answers (reinforcement learning). May be given again.",
 )
 @click.option(
     "--resource-config",
-    callback=_object,
+    callback=_one_object,
     metavar="JSON",
-    help="Computing resources of the job (reinforcement learning).",
+    help='Resources and billing, such as {"charge_type": "mtu_postpaid"}.',
 )
 @click.option("--teacher-model", metavar="NAME", help="Model that the trained one learns from.")
-@click.option("--priority", metavar="TEXT", help="Priority in the queue.")
+@click.option("--priority", metavar="TEXT", help="Priority of the job.")
 @click.option(
     "--extra-body",
-    callback=_object,
+    callback=_one_object,
     metavar="JSON",
     help="Further fields of the request: a JSON object, or @FILE with one. They replace other options.",
 )

@@ -137,11 +137,11 @@ class Jobs(ClientBase):
             job_name: Free text, by which the job is easy to find again.
             model_name: Display name of the resulting model.
             finetuned_output_suffix: Suffix of the name of the resulting model; older versions of the API.
-            rollout: How answers are sampled; reinforcement learning only.
+            rollout: The function that samples answers; reinforcement learning only.
             rewards: The functions that rate the answers; reinforcement learning only.
-            resource_config: The computing resources of the job; reinforcement learning only.
+            resource_config: Resources and billing, such as ``{"charge_type": "mtu_postpaid"}``.
             teacher_model: Model that the tuned one learns from. The page does not describe it.
-            priority: Priority in the queue. The page does not describe it.
+            priority: Priority of the job. The page does not describe it.
             extra_body: Further fields of the body, sent as given. They replace arguments of the same name.
                 With it, neither `training_file_ids` nor `training_datasets` is required.
 

@@ -30,9 +30,7 @@ def error_json(error: DashScopeFTError) -> Json:
     return {
         "type": type(error).__name__,
         "message": error_text(error),
-        "http_status": error.status
-        if isinstance(error, APIStatusError | APIResponseValidationError)
-        else None,
+        "http_status": error.status if isinstance(error, _WITH_STATUS) else None,
         "code": error.code if isinstance(error, APIStatusError) else None,
         "request_id": error.request_id if isinstance(error, APIError) else None,
     }

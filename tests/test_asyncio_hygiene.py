@@ -192,7 +192,8 @@ async def everything(client: FineTuneClient, service: Simulator) -> list[str]:
 @pytest.mark.usefixtures("no_blocking")
 async def test_nothing_blocks_the_loop(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "dashscope_ft_async")
-    async with Simulator() as service, service.client() as client:
+    # Each end is confirmed by a GET, however early the list is proven.
+    async with Simulator() as service, service.client(coalesce="confirm") as client:
         assert await everything(client, service) == ["SUCCEEDED"] * 30
         paths = {seen.path for seen in service.requests}
         left = asyncio.create_task(client.wait_for_terminal(service.add_job([(0, "RUNNING")])))

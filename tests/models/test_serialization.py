@@ -182,6 +182,12 @@ def test_a_value_that_to_dict_does_not_return_is_refused_by_the_name_of_its_fiel
         FineTuneJob.from_dict({**JOB.to_dict(), name: value})
 
 
+@pytest.mark.parametrize("other", [None, [], "job"])
+def test_from_dict_refuses_what_is_no_mapping(other: Any) -> None:
+    with pytest.raises(ConfigurationError, match=rf"takes the mapping .* not {type(other).__name__}\.$"):
+        FineTuneJob.from_dict(other)
+
+
 @pytest.mark.parametrize("name", ["job_id", "status", "raw_status"])
 def test_a_missing_field_is_named(name: str) -> None:
     fields = JOB.to_dict()
